@@ -61,10 +61,21 @@ $(BUILD)/pic/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fno-stack-protector $(DEPFLAGS) -c -o $@ $<
 
+# ---- everything that checks --------------------------------------------------
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
+
+$(BUILD)/tests/test_%: $(BUILD)/o/tests/unit/test_%.o $(BUILD)/libproxy.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+.PHONY: check-unit
+check-unit: $(UNIT_BIN)
+	@for t in $(UNIT_BIN); do $$t || exit 1; done
+
 .PHONY: clean
 clean:
 	rm -rf build build-san
 
-include tests/tests.mk
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

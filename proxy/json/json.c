@@ -1,0 +1,883 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * json.c - JSON documents: the door to cJSON
+ *
+ * Reading is done twice.  A scanner of our own walks the text first, builds nothing and
+ * knows for each byte why it may stand there: it is what makes reading total, bounds the
+ * depth and gives errors a place.  Only then does cJSON build its tree, and can fail for
+ * want of memory alone.  The tree knows no places; a place is found again by walking the
+ * text along a list of child numbers ("the third child of the first child"), so that the
+ * scanner never has to decode a name.
+ */
+#include "proxy/json/json.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/scope.h"
+
+/* The first integer that a double can't tell from its neighbour */
+#define EXACT_END (INT64_C(1) << 53)
+/* From here on cJSON's printing ("%1.15g", accepted if nearly equal) would lose digits */
+#define PRINT_END INT64_C(1000000000000000)
+/* cJSON copies a number into 64 bytes */
+#define NUMBER_MAX 60
+/* A bit of cJSON's type word that cJSON doesn't use: something is missing in this container */
+#define TYPE_LOST (1 << 20)
+
+/* ---- scanning --------------------------------------------------------------------- */
+
+/**
+ * struct scan - A walk through a text
+ * @text:	Its beginning
+ * @at:		The next byte; where the error is, once there is one
+ * @end:	Behind its last byte
+ * @why:	What is wrong at @at, NULL while nothing is
+ */
+struct scan {
+	const char *text, *at, *end;
+	const char *why;
+};
+
+/** scan_bad() - Note the first error.  Return: false */
+static bool scan_bad(struct scan *s, const char *at, const char *why)
+{
+	if (!s->why) {
+		s->at = at;
+		s->why = why;
+	}
+	return false;
+}
+
+static void scan_space(struct scan *s)
+{
+	while (s->at < s->end && *s->at && strchr(" \t\r\n", *s->at))
+		s->at++;
+}
+
+/** scan_is() - Step over @c if it is what comes next */
+static bool scan_is(struct scan *s, char c)
+{
+	if (s->at == s->end || *s->at != c)
+		return false;
+	s->at++;
+	return true;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/** scan_hex4() - The four digits of a \u escape.  Return: the number, -1: there are none */
+static int scan_hex4(struct scan *s)
+{
+	int v = 0;
+
+	if (s->end - s->at < 4)
+		return -1;
+	for (int i = 0; i < 4; i++) {
+		int d = hex_digit(s->at[i]);
+
+		if (d < 0)
+			return -1;
+		v = v * 16 + d;
+	}
+	s->at += 4;
+	return v;
+}
+
+/** scan_escape() - What follows a backslash */
+static bool scan_escape(struct scan *s)
+{
+	const char *start = s->at - 1;
+	int v;
+
+	if (s->at < s->end && *s->at && strchr("\"\\/bfnrt", *s->at)) {
+		s->at++;
+		return true;
+	}
+	if (!scan_is(s, 'u'))
+		return scan_bad(s, start, "unknown escape in a string");
+	v = scan_hex4(s);
+	if (v < 0)
+		return scan_bad(s, start, "\\u needs four hexadecimal digits");
+	if (!v)
+		return scan_bad(s, start, "a string can't contain NUL");
+	if (v < 0xd800 || v > 0xdfff)
+		return true;
+	if (v < 0xdc00 && scan_is(s, '\\') && scan_is(s, 'u')) {
+		v = scan_hex4(s);
+		if (v >= 0xdc00 && v <= 0xdfff)
+			return true;
+	}
+	return scan_bad(s, start, "half of a surrogate pair");
+}
+
+static bool scan_string(struct scan *s)
+{
+	const char *start = s->at;
+
+	s->at++;	/* the opening quote */
+	while (s->at < s->end) {
+		unsigned char c = (unsigned char)*s->at++;
+
+		if (c == '"')
+			return true;
+		if (c < 0x20)
+			return scan_bad(s, s->at - 1, c ? "control character in a string" : "NUL byte");
+		if (c == '\\' && !scan_escape(s))
+			return false;
+	}
+	return scan_bad(s, start, "this string has no end");
+}
+
+/** scan_digits() - At least one digit */
+static bool scan_digits(struct scan *s)
+{
+	const char *start = s->at;
+
+	while (s->at < s->end && *s->at >= '0' && *s->at <= '9')
+		s->at++;
+	return s->at > start;
+}
+
+static bool scan_number(struct scan *s)
+{
+	const char *start = s->at;
+
+	scan_is(s, '-');
+	if (!scan_is(s, '0') && !scan_digits(s))
+		return scan_bad(s, start, "not a number");
+	if (scan_is(s, '.') && !scan_digits(s))
+		return scan_bad(s, start, "a number needs digits behind its point");
+	if (scan_is(s, 'e') || scan_is(s, 'E')) {
+		if (!scan_is(s, '+'))
+			scan_is(s, '-');
+		if (!scan_digits(s))
+			return scan_bad(s, start, "a number needs digits in its exponent");
+	}
+	if (s->at - start > NUMBER_MAX)
+		return scan_bad(s, start, "a number of too many digits");
+	return true;
+}
+
+static bool scan_value(struct scan *s, unsigned depth);
+
+/** scan_name() - A member's name and the colon, up to its value */
+static bool scan_name(struct scan *s)
+{
+	scan_space(s);
+	if (s->at == s->end || *s->at != '"')
+		return scan_bad(s, s->at, "expected a name in double quotes");
+	if (!scan_string(s))
+		return false;
+	scan_space(s);
+	return scan_is(s, ':') || scan_bad(s, s->at, "expected ':' after the name");
+}
+
+/**
+ * scan_children() - The inside of an object or array, whose bracket has been read
+ * @close:	The bracket that ends it, '}' or ']'
+ * @depth:	Brackets that are open, this one included
+ */
+static bool scan_children(struct scan *s, char close, unsigned depth)
+{
+	const char *more = close == '}' ? "expected ',' or '}'" : "expected ',' or ']'";
+
+	if (depth > JSON_MAX_DEPTH)
+		return scan_bad(s, s->at - 1, "nested too deeply (more than 64 levels)");
+	scan_space(s);
+	if (scan_is(s, close))
+		return true;
+	for (;;) {
+		if (close == '}' && !scan_name(s))
+			return false;
+		if (!scan_value(s, depth))
+			return false;
+		scan_space(s);
+		if (scan_is(s, close))
+			return true;
+		if (!scan_is(s, ','))
+			return scan_bad(s, s->at, more);
+	}
+}
+
+/** scan_word() - true, false, null */
+static bool scan_word(struct scan *s)
+{
+	static const char *const words[] = { "true", "false", "null" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		size_t n = strlen(words[i]);
+
+		if ((size_t)(s->end - s->at) >= n && !memcmp(s->at, words[i], n)) {
+			s->at += n;
+			return true;
+		}
+	}
+	return scan_bad(s, s->at, s->at < s->end && !*s->at ? "NUL byte" : "expected a value");
+}
+
+/** scan_value() - Any value, with the space in front of it */
+static bool scan_value(struct scan *s, unsigned depth)
+{
+	scan_space(s);
+	if (s->at == s->end)
+		return scan_bad(s, s->at, "the text ends where a value is expected");
+	if (scan_is(s, '{'))
+		return scan_children(s, '}', depth + 1);
+	if (scan_is(s, '['))
+		return scan_children(s, ']', depth + 1);
+	if (*s->at == '"')
+		return scan_string(s);
+	if (*s->at == '-' || (*s->at >= '0' && *s->at <= '9'))
+		return scan_number(s);
+	return scan_word(s);
+}
+
+static bool scan_document(struct scan *s)
+{
+	if (!scan_value(s, 0))
+		return false;
+	scan_space(s);
+	return s->at == s->end ||
+	       scan_bad(s, s->at, *s->at ? "something follows the end of the document" : "NUL byte");
+}
+
+/** scan_place() - Line and column of @s->at, from 1; bytes that continue a UTF-8 character don't count */
+static void scan_place(const struct scan *s, unsigned *line, unsigned *col)
+{
+	*line = *col = 1;
+	for (const char *p = s->text; p < s->at; p++) {
+		if (*p == '\n') {
+			++*line;
+			*col = 1;
+		} else if (((unsigned char)*p & 0xc0) != 0x80) {
+			++*col;
+		}
+	}
+}
+
+/**
+ * scan_child() - Go to the @n-th child of the container that comes next, in a text known to be good
+ * @last:	This is the end of the way: stop in front of a member's name, not of its value
+ */
+static void scan_child(struct scan *s, size_t n, bool last)
+{
+	bool object;
+
+	scan_space(s);
+	object = *s->at++ == '{';
+	for (;; n--) {
+		scan_space(s);
+		if (!n && last)
+			return;
+		if (object)
+			scan_name(s);
+		if (!n)
+			return;
+		scan_value(s, 0);
+		scan_space(s);
+		s->at++;	/* the comma */
+	}
+}
+
+/**
+ * struct way - The way from the root to a value: the number of the child to take at each level
+ */
+struct way {
+	size_t step[JSON_MAX_DEPTH];
+	unsigned len;
+};
+
+static void scan_way(struct scan *s, const struct way *w)
+{
+	scan_space(s);
+	for (unsigned i = 0; i < w->len; i++)
+		scan_child(s, w->step[i], i + 1 == w->len);
+}
+
+/* ---- parsing ---------------------------------------------------------------------- */
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp((*(const json *const *)a)->string, (*(const json *const *)b)->string);
+}
+
+/**
+ * twice_in() - Find a name that an object has twice
+ * @obj:	The object
+ * @n:		Number of its members
+ * @sorted:	Room for so many pointers
+ *
+ * Return: the second of the two, NULL: there is none
+ */
+static const json *twice_in(const json *obj, size_t n, const json **sorted)
+{
+	const json *const *twin = NULL;
+	size_t i = 0;
+
+	for (const json *j = obj->child; j; j = j->next)
+		sorted[i++] = j;
+	qsort(sorted, n, sizeof(*sorted), compare_names);
+	for (i = 1; i < n && !twin; i++)
+		if (!compare_names(&sorted[i - 1], &sorted[i]))
+			twin = &sorted[i];
+	if (!twin)
+		return NULL;
+	for (const json *j = obj->child; j; j = j->next)
+		if (j == twin[0] || j == twin[-1])
+			for (j = j->next; j; j = j->next)
+				if (j == twin[0] || j == twin[-1])
+					return j;
+	return NULL;
+}
+
+static size_t number_of(const json *parent, const json *child)
+{
+	size_t n = 0;
+
+	for (const json *j = parent->child; j != child; j = j->next)
+		n++;
+	return n;
+}
+
+/**
+ * find_twice() - Look through a tree for an object that has a name twice
+ * @w:		In: the way to @j.  Out, when one was found: the way to the second member
+ *
+ * Return: 0, -EINVAL: found, -ENOMEM.
+ */
+static int find_twice(const json *j, struct way *w)
+{
+	size_t n = json_count(j);
+	unsigned level = w->len;
+	int r = 0;
+
+	if (!n)
+		return 0;
+	if (cJSON_IsObject(j)) {
+		AUTO_FREE const json **sorted = calloc(n, sizeof(*sorted));
+		const json *twice;
+
+		if (!sorted)
+			return -ENOMEM;
+		twice = twice_in(j, n, sorted);
+		if (twice) {
+			w->step[w->len++] = number_of(j, twice);
+			return -EINVAL;
+		}
+	}
+	w->len = level + 1;
+	w->step[level] = 0;
+	for (const json *c = j->child; c && !r; c = c->next) {
+		r = find_twice(c, w);
+		if (!r)
+			w->step[level]++;
+	}
+	if (!r)
+		w->len = level;
+	return r;
+}
+
+/** say_at() - An error with the scanner's place in front */
+static int say_at(const struct scan *s, const char *why, struct err *e)
+{
+	unsigned line, col;
+
+	scan_place(s, &line, &col);
+	return err_say(e, -EINVAL, "line %u, column %u: %s", line, col, why);
+}
+
+/**
+ * json_parse() - Build a document from its text
+ * @text:	@len bytes; any bytes at all
+ * @out:	The document, the caller's
+ *
+ * Return: 0, -EINVAL with line and column, -ENOMEM.
+ */
+int json_parse(const char *text, size_t len, json **out, struct err *e)
+{
+	struct scan s = { .text = text, .at = text, .end = text + len };
+	struct way w = { .len = 0 };
+	AUTO_JSON json *j = NULL;
+	int r;
+
+	*out = NULL;
+	if (!scan_document(&s))
+		return say_at(&s, s.why, e);
+	j = cJSON_ParseWithLengthOpts(text, len, NULL, false);
+	if (!j)
+		return err_set(e, -ENOMEM, "reading JSON");
+	r = find_twice(j, &w);
+	if (r == -EINVAL) {
+		s.at = text;
+		scan_way(&s, &w);
+		return say_at(&s, "this name is in the object twice", e);
+	}
+	if (r)
+		return err_set(e, r, "reading JSON");
+	*out = take_ptr(j);
+	return 0;
+}
+
+/**
+ * same_name() - Is the next part of a JSON pointer this name?
+ * @at:		The part, behind its slash; ~0 stands for ~ and ~1 for /
+ */
+static bool same_name(const char *at, const char *name)
+{
+	for (; *at && *at != '/'; at++, name++) {
+		char c = *at;
+
+		if (c == '~' && (at[1] == '0' || at[1] == '1'))
+			c = *++at == '0' ? '~' : '/';
+		if (c != *name)
+			return false;
+	}
+	return !*name;
+}
+
+/** pointer_step() - The child of @j that the next part of a pointer names; NULL: there is none */
+static const json *pointer_step(const json *j, const char *at)
+{
+	char number[24];
+	size_t i = 0;
+
+	for (const json *c = json_first(j); c; c = c->next, i++) {
+		snprintf(number, sizeof(number), "%zu", i);
+		if (same_name(at, cJSON_IsObject(j) ? c->string : number))
+			return c;
+	}
+	return NULL;
+}
+
+int json_where(const char *text, const char *pointer, unsigned *line, unsigned *col)
+{
+	struct scan s = { .text = text, .at = text, .end = text + strlen(text) };
+	struct way w = { .len = 0 };
+	AUTO_JSON json *root = NULL;
+	const json *j;
+	int r;
+
+	*line = *col = 1;
+	r = json_parse(text, strlen(text), &root, NULL);
+	if (r)
+		return r;
+	for (j = root; *pointer == '/'; pointer += strcspn(pointer, "/")) {
+		const json *c = pointer_step(j, ++pointer);
+
+		if (!c)
+			return -ENOENT;
+		w.step[w.len++] = number_of(j, c);
+		j = c;
+	}
+	if (*pointer)
+		return -ENOENT;
+	scan_way(&s, &w);
+	scan_place(&s, line, col);
+	return 0;
+}
+
+/**
+ * json_read_text() - A whole file, with a NUL behind it
+ * @max_bytes:	A larger file is refused with -EFBIG
+ * @text:	malloc()ed, the caller's
+ */
+int json_read_text(const char *path, size_t max_bytes, char **text, size_t *len, struct err *e)
+{
+	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	AUTO_FREE char *buf = NULL;
+	size_t n = 0, size;
+	struct stat st;
+	ssize_t got;
+
+	if (fd < 0)
+		return err_set(e, -errno, "open %s", path);
+	if (fstat(fd, &st) < 0)
+		return err_set(e, -errno, "stat %s", path);
+	if (!S_ISREG(st.st_mode))
+		return err_say(e, -EINVAL, "%s is not a regular file", path);
+	if ((uint64_t)st.st_size > max_bytes)
+		return err_say(e, -EFBIG, "%s is larger than %zu bytes", path, max_bytes);
+	size = (size_t)st.st_size + 1;	/* one more, to see it grow */
+	buf = malloc(size);
+	if (!buf)
+		return err_set(e, -ENOMEM, "read %s", path);
+	do {
+		got = read(fd, buf + n, size - n);
+		if (got < 0 && errno != EINTR)
+			return err_set(e, -errno, "read %s", path);
+		n += got > 0 ? (size_t)got : 0;
+	} while (got && n < size);
+	if (n == size)
+		return err_say(e, -EAGAIN, "%s grew while it was read", path);
+	buf[n] = '\0';
+	*text = take_ptr(buf);
+	*len = n;
+	return 0;
+}
+
+int json_read_file(const char *path, size_t max_bytes, json **out, struct err *e)
+{
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	*out = NULL;
+	r = json_read_text(path, max_bytes, &text, &len, e);
+	if (r)
+		return r;
+	r = json_parse(text, len, out, e);
+	return r ? err_wrap(e, r, "%s", path) : 0;
+}
+
+/* ---- building --------------------------------------------------------------------- */
+
+json *json_object(void)
+{
+	return cJSON_CreateObject();
+}
+
+json *json_array(void)
+{
+	return cJSON_CreateArray();
+}
+
+void json_free(json *j)
+{
+	cJSON_Delete(j);
+}
+
+/** lost() - Mark a container that lacks something.  Return: false */
+static bool lost(json *container)
+{
+	if (container)
+		container->type |= TYPE_LOST;
+	return false;
+}
+
+bool json_put(json *obj, const char *key, json *child)
+{
+	if (cJSON_IsObject(obj) && child) {
+		if (json_find(obj, key) ? cJSON_ReplaceItemInObjectCaseSensitive(obj, key, child) :
+					  cJSON_AddItemToObject(obj, key, child))
+			return true;
+	}
+	cJSON_Delete(child);
+	return lost(obj);
+}
+
+bool json_push(json *arr, json *child)
+{
+	if (cJSON_IsArray(arr) && child && cJSON_AddItemToArray(arr, child))
+		return true;
+	cJSON_Delete(child);
+	return lost(arr);
+}
+
+static json *new_str(const char *v)
+{
+	return v ? cJSON_CreateString(v) : NULL;
+}
+
+/** new_int() - A number that is printed with all its digits, or a string where a number couldn't hold it */
+static json *new_int(int64_t v)
+{
+	char digits[24];
+
+	if (v > -PRINT_END && v < PRINT_END)
+		return cJSON_CreateNumber((double)v);
+	snprintf(digits, sizeof(digits), "%" PRId64, v);
+	return v > -EXACT_END && v < EXACT_END ? cJSON_CreateRaw(digits) : cJSON_CreateString(digits);
+}
+
+static json *new_hex(uint64_t v)
+{
+	char digits[24];
+
+	snprintf(digits, sizeof(digits), "0x%" PRIx64, v);
+	return cJSON_CreateString(digits);
+}
+
+bool json_put_str(json *obj, const char *key, const char *v)
+{
+	return json_put(obj, key, new_str(v));
+}
+
+bool json_put_int(json *obj, const char *key, int64_t v)
+{
+	return json_put(obj, key, new_int(v));
+}
+
+bool json_put_hex(json *obj, const char *key, uint64_t v)
+{
+	return json_put(obj, key, new_hex(v));
+}
+
+bool json_put_bool(json *obj, const char *key, bool v)
+{
+	return json_put(obj, key, cJSON_CreateBool(v));
+}
+
+bool json_put_bytes(json *obj, const char *key, const void *p, size_t len)
+{
+	AUTO_FREE char *hex = malloc(len * 2 + 1);
+	const uint8_t *from = p;
+
+	if (!hex)
+		return lost(obj);
+	for (size_t i = 0; i < len; i++) {
+		hex[2 * i] = "0123456789abcdef"[from[i] >> 4];
+		hex[2 * i + 1] = "0123456789abcdef"[from[i] & 15];
+	}
+	hex[2 * len] = '\0';
+	return json_put_str(obj, key, hex);
+}
+
+bool json_push_str(json *arr, const char *v)
+{
+	return json_push(arr, new_str(v));
+}
+
+bool json_push_int(json *arr, int64_t v)
+{
+	return json_push(arr, new_int(v));
+}
+
+bool json_push_hex(json *arr, uint64_t v)
+{
+	return json_push(arr, new_hex(v));
+}
+
+bool json_ok(const json *j)
+{
+	if (!j || (j->type & TYPE_LOST))
+		return false;
+	for (const json *c = json_first(j); c; c = c->next)
+		if (!json_ok(c))
+			return false;
+	return true;
+}
+
+char *json_text(const json *j, bool pretty)
+{
+	if (!json_ok(j))
+		return NULL;
+	return pretty ? cJSON_Print(j) : cJSON_PrintUnformatted(j);
+}
+
+/* ---- reading ---------------------------------------------------------------------- */
+
+const json *json_find(const json *o, const char *key)
+{
+	return cJSON_IsObject(o) ? cJSON_GetObjectItemCaseSensitive(o, key) : NULL;
+}
+
+const char *json_as_str(const json *j)
+{
+	return cJSON_IsString(j) ? j->valuestring : NULL;
+}
+
+/** digits_int() - A decimal number, nothing around it */
+static int digits_int(const char *text, int64_t *out)
+{
+	const char *first = text + (*text == '-');
+	char *end;
+
+	if (*first < '0' || *first > '9')
+		return -EINVAL;
+	errno = 0;
+	*out = strtoll(text, &end, 10);
+	return errno || *end ? -EINVAL : 0;
+}
+
+int json_as_int(const json *j, int64_t *out)
+{
+	if (cJSON_IsString(j) || cJSON_IsRaw(j))
+		return digits_int(j->valuestring, out);
+	/* the comparisons are false for what isn't finite */
+	if (!cJSON_IsNumber(j) || !(fabs(j->valuedouble) < (double)EXACT_END))
+		return -EINVAL;
+	*out = (int64_t)j->valuedouble;
+	return (double)*out == j->valuedouble ? 0 : -EINVAL;
+}
+
+int json_as_hex(const json *j, uint64_t *out)
+{
+	const char *s = json_as_str(j);
+	size_t n;
+
+	if (!s || strncmp(s, "0x", 2))
+		return -EINVAL;
+	n = strlen(s + 2);
+	if (!n || n > 16 || strspn(s + 2, "0123456789abcdefABCDEF") != n)
+		return -EINVAL;
+	*out = strtoull(s + 2, NULL, 16);
+	return 0;
+}
+
+bool json_is_object(const json *j)
+{
+	return cJSON_IsObject(j);
+}
+
+bool json_is_array(const json *j)
+{
+	return cJSON_IsArray(j);
+}
+
+bool json_is_string(const json *j)
+{
+	return cJSON_IsString(j);
+}
+
+bool json_is_number(const json *j)
+{
+	return cJSON_IsNumber(j) || cJSON_IsRaw(j);
+}
+
+bool json_is_bool(const json *j)
+{
+	return cJSON_IsBool(j);
+}
+
+bool json_is_true(const json *j)
+{
+	return cJSON_IsTrue(j);
+}
+
+bool json_is_null(const json *j)
+{
+	return cJSON_IsNull(j);
+}
+
+const json *json_first(const json *j)
+{
+	return cJSON_IsObject(j) || cJSON_IsArray(j) ? j->child : NULL;
+}
+
+const json *json_next(const json *j)
+{
+	return j->next;
+}
+
+const char *json_key(const json *j)
+{
+	return j->string;
+}
+
+size_t json_count(const json *j)
+{
+	size_t n = 0;
+
+	for (const json *c = json_first(j); c; c = c->next)
+		n++;
+	return n;
+}
+
+/** wrong() - The sentence for a member that is missing, or isn't @what */
+static int wrong(const json *member, const char *key, const char *what, struct err *e)
+{
+	return err_say(e, -EINVAL, member ? "\"%.80s\" must be %s" : "\"%.80s\" is missing, it must be %s",
+		       key, what);
+}
+
+int json_get_str(const json *o, const char *key, const char **out, struct err *e)
+{
+	const json *j = json_find(o, key);
+
+	*out = json_as_str(j);
+	return *out ? 0 : wrong(j, key, "a string", e);
+}
+
+int json_get_int(const json *o, const char *key, int64_t min, int64_t max, int64_t *out, struct err *e)
+{
+	const json *j = json_find(o, key);
+	char what[96];
+	int64_t v;
+
+	if (!json_as_int(j, &v) && v >= min && v <= max) {
+		*out = v;
+		return 0;
+	}
+	snprintf(what, sizeof(what), "a whole number from %" PRId64 " to %" PRId64, min, max);
+	return wrong(j, key, what, e);
+}
+
+int json_get_hex(const json *o, const char *key, uint64_t *out, struct err *e)
+{
+	const json *j = json_find(o, key);
+
+	return json_as_hex(j, out) ? wrong(j, key, "a string such as \"0x1f\", of at most 64 bits", e) : 0;
+}
+
+int json_get_bool(const json *o, const char *key, bool *out, struct err *e)
+{
+	const json *j = json_find(o, key);
+
+	if (!cJSON_IsBool(j))
+		return wrong(j, key, "true or false", e);
+	*out = cJSON_IsTrue(j);
+	return 0;
+}
+
+/**
+ * json_get_bytes() - Bytes that were stored in hexadecimal
+ * @size:	Room in @buf
+ * @len:	How many there were
+ */
+int json_get_bytes(const json *o, const char *key, void *buf, size_t size, size_t *len, struct err *e)
+{
+	const json *j = json_find(o, key);
+	const char *hex = json_as_str(j);
+	size_t n = hex ? strlen(hex) : 1;
+	uint8_t *to = buf;
+
+	if (n % 2)
+		return wrong(j, key, "a string of pairs of hexadecimal digits", e);
+	if (n / 2 > size)
+		return err_say(e, -EINVAL, "\"%.80s\" is longer than %zu bytes", key, size);
+	for (size_t i = 0; i < n; i += 2) {
+		int high = hex_digit(hex[i]), low = hex_digit(hex[i + 1]);
+
+		if (high < 0 || low < 0)
+			return wrong(j, key, "a string of pairs of hexadecimal digits", e);
+		to[i / 2] = (uint8_t)(high << 4 | low);
+	}
+	*len = n / 2;
+	return 0;
+}
+
+int json_get_array(const json *o, const char *key, const json **out, struct err *e)
+{
+	const json *j = json_find(o, key);
+
+	if (!cJSON_IsArray(j))
+		return wrong(j, key, "an array", e);
+	*out = j;
+	return 0;
+}
+
+int json_get_object(const json *o, const char *key, const json **out, struct err *e)
+{
+	const json *j = json_find(o, key);
+
+	if (!cJSON_IsObject(j))
+		return wrong(j, key, "an object", e);
+	*out = j;
+	return 0;
+}

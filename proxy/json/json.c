@@ -26,6 +26,8 @@
 #define EXACT_END (INT64_C(1) << 53)
 /* From here on cJSON's printing ("%1.15g", accepted if nearly equal) would lose digits */
 #define PRINT_END INT64_C(1000000000000000)
+/* "-9223372036854775808" and its NUL, rounded up */
+#define INT_DIGITS 24
 /* cJSON copies a number into 64 bytes */
 #define NUMBER_MAX 60
 /* A bit of cJSON's type word that cJSON doesn't use: something is missing in this container */
@@ -393,6 +395,29 @@ static int find_twice(const json *j, struct way *w)
 	return r;
 }
 
+/**
+ * keep_digits() - Turn the integers that cJSON would print rounded into their own digits
+ * @j:		A tree as cJSON has read it
+ *
+ * Return: false: out of memory.
+ */
+static bool keep_digits(json *j)
+{
+	int64_t v;
+
+	for (json *c = j->child; c; c = c->next)
+		if (!keep_digits(c))
+			return false;
+	if (!cJSON_IsNumber(j) || json_as_int(j, &v) || (v > -PRINT_END && v < PRINT_END))
+		return true;
+	j->valuestring = cJSON_malloc(INT_DIGITS);
+	if (!j->valuestring)
+		return false;
+	snprintf(j->valuestring, INT_DIGITS, "%" PRId64, v);
+	j->type = (j->type & ~0xff) | cJSON_Raw;
+	return true;
+}
+
 /** say_at() - An error with the scanner's place in front */
 static int say_at(const struct scan *s, const char *why, struct err *e)
 {
@@ -420,7 +445,7 @@ int json_parse(const char *text, size_t len, json **out, struct err *e)
 	if (!scan_document(&s))
 		return say_at(&s, s.why, e);
 	j = cJSON_ParseWithLengthOpts(text, len, NULL, false);
-	if (!j)
+	if (!j || !keep_digits(j))
 		return err_set(e, -ENOMEM, "reading JSON");
 	r = find_twice(j, &w);
 	if (r == -EINVAL) {
@@ -597,7 +622,7 @@ static json *new_str(const char *v)
 /** new_int() - A number that is printed with all its digits, or a string where a number couldn't hold it */
 static json *new_int(int64_t v)
 {
-	char digits[24];
+	char digits[INT_DIGITS];
 
 	if (v > -PRINT_END && v < PRINT_END)
 		return cJSON_CreateNumber((double)v);

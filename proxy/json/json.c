@@ -26,8 +26,8 @@
 #define EXACT_END (INT64_C(1) << 53)
 /* From here on cJSON's printing ("%1.15g", accepted if nearly equal) would lose digits */
 #define PRINT_END INT64_C(1000000000000000)
-/* "-9223372036854775808" and its NUL, rounded up */
-#define INT_DIGITS 24
+/* Any int64_t in decimal, any double of 17 digits */
+#define RAW_SIZE 32
 /* cJSON copies a number into 64 bytes */
 #define NUMBER_MAX 60
 /* A bit of cJSON's type word that cJSON doesn't use: something is missing in this container */
@@ -396,24 +396,22 @@ static int find_twice(const json *j, struct way *w)
 }
 
 /**
- * keep_digits() - Turn the integers that cJSON would print rounded into their own digits
+ * keep_digits() - Turn the large numbers, which cJSON would print rounded, into their own digits
  * @j:		A tree as cJSON has read it
  *
  * Return: false: out of memory.
  */
 static bool keep_digits(json *j)
 {
-	int64_t v;
-
 	for (json *c = j->child; c; c = c->next)
 		if (!keep_digits(c))
 			return false;
-	if (!cJSON_IsNumber(j) || json_as_int(j, &v) || (v > -PRINT_END && v < PRINT_END))
+	if (!cJSON_IsNumber(j) || !isfinite(j->valuedouble) || fabs(j->valuedouble) < (double)PRINT_END)
 		return true;
-	j->valuestring = cJSON_malloc(INT_DIGITS);
+	j->valuestring = cJSON_malloc(RAW_SIZE);
 	if (!j->valuestring)
 		return false;
-	snprintf(j->valuestring, INT_DIGITS, "%" PRId64, v);
+	snprintf(j->valuestring, RAW_SIZE, "%.17g", j->valuedouble);
 	j->type = (j->type & ~0xff) | cJSON_Raw;
 	return true;
 }
@@ -622,7 +620,7 @@ static json *new_str(const char *v)
 /** new_int() - A number that is printed with all its digits, or a string where a number couldn't hold it */
 static json *new_int(int64_t v)
 {
-	char digits[INT_DIGITS];
+	char digits[RAW_SIZE];
 
 	if (v > -PRINT_END && v < PRINT_END)
 		return cJSON_CreateNumber((double)v);
@@ -732,8 +730,10 @@ static int digits_int(const char *text, int64_t *out)
 
 int json_as_int(const json *j, int64_t *out)
 {
-	if (cJSON_IsString(j) || cJSON_IsRaw(j))
+	if (cJSON_IsString(j))
 		return digits_int(j->valuestring, out);
+	if (cJSON_IsRaw(j))
+		return digits_int(j->valuestring, out) || *out <= -EXACT_END || *out >= EXACT_END ? -EINVAL : 0;
 	/* the comparisons are false for what isn't finite */
 	if (!cJSON_IsNumber(j) || !(fabs(j->valuedouble) < (double)EXACT_END))
 		return -EINVAL;

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * look.h - What a program consists of, from outside: nothing is stopped
+ *
+ * Fills an image with everything that /proc and the policy tell: identity, credentials, limits,
+ * files, areas, descriptors, pipes and who else holds them; and notes every reason why it can't
+ * be moved.  `why` is this and the target's answer; a move does it before the freeze, and again
+ * after it.
+ */
+#ifndef PROXY_ORIGIN_LOOK_H
+#define PROXY_ORIGIN_LOOK_H
+
+#include <sys/types.h>
+
+#include "common/policy.h"
+#include "proxy/image/image.h"
+#include "proxy/image/reasons.h"
+
+struct look {
+	pid_t pid;
+	const struct policy *policy;
+	struct image *img;		/* filled; the caller's */
+	struct reasons *why;		/* appended to; the caller's */
+	const struct image *before;	/* an earlier look's image: what is costly to find out again */
+	bool moved;			/* it isn't at its origin: twins are known, origin checks don't apply */
+	/* of a moved program: which streams its keeper serves, by the twin pipe's inode; may be NULL */
+	uint32_t (*stream_of)(void *ctx, uint64_t inode);
+	void *ctx;
+};
+
+int look_at(struct look *l, struct err *e) MUST_CHECK;		/* everything */
+int look_process(struct look *l, struct err *e) MUST_CHECK;	/* identity, credentials, limits, mm */
+int look_areas(struct look *l, struct err *e) MUST_CHECK;
+int look_descriptors(struct look *l, struct err *e) MUST_CHECK;
+
+/* The file at @path as part of the image, checked against the policy; index, or negative errno */
+int look_file(struct look *l, const char *path, uint64_t inode, bool deleted, const char *use, struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * look_fds.c - What a program consists of, from outside: its descriptors
+ *
+ * One row of kinds[] a kind of descriptor.  Descriptors that share an open file description
+ * (dup, kcmp(2) says so) share an image_open.
+ *
+ * Pipes: both ends here and nobody else's: it moves, with its content.  One end here: the other
+ * stays at the origin, a twin will stand for it.
+ */
+#include "proxy/origin/look.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/scope.h"
+#include "proxy/trace/procfs.h"
+
+struct one_fd {
+	int fd;
+	const char *link;		/* what readlink says */
+	struct stat st;
+	uint64_t flags;			/* O_* of fdinfo */
+	const char *info;		/* fdinfo's text */
+	struct image_open *o;
+};
+
+static const char gone[] = " (deleted)";
+
+static uint64_t number(const char *info, const char *key, int base)
+{
+	uint64_t v = 0;
+
+	return procfs_number(info, key, base, &v) ? 0 : v;
+}
+
+/* ---- one function a kind ------------------------------------------------------------------ */
+
+static int look_regular(struct look *l, struct one_fd *d, struct err *e)
+{
+	char path[4096];
+	size_t n = strlen(d->link);
+	bool deleted = false;
+	int i;
+
+	snprintf(path, sizeof(path), "%s", d->link);
+	if (n > sizeof(gone) && !strcmp(path + n - sizeof(gone) + 1, gone) && d->st.st_nlink == 0) {
+		path[n - sizeof(gone) + 1] = 0;
+		deleted = true;
+	}
+	i = look_file(l, path, d->st.st_ino, deleted, "has open", e);
+	if (i < 0)
+		return i;
+	if ((d->flags & O_ACCMODE) != O_RDONLY && !(d->flags & O_PATH))
+		l->img->files[i].written = 1;
+	if (l->img->files[i].ship && !l->img->files[i].mapped)
+		reasons_add(l->why, REASON_POLICY, NULL,
+			    "the program has %s open, and only mapped files can be shipped", path);
+	d->o->kind = OPEN_FILE;
+	d->o->file = i;
+	return 0;
+}
+
+static int look_char_device(struct look *l, struct one_fd *d, struct err *e)
+{
+	unsigned major_no = major(d->st.st_rdev);
+
+	if (policy_path(l->policy, d->link, NULL) == POLICY_LOCAL)
+		return look_regular(l, d, e);
+	if ((major_no >= 136 && major_no <= 143) || major_no == 4 || major_no == 5)
+		reasons_add(l->why, REASON_TERMINAL, NULL, "descriptor %d is the terminal %s", d->fd, d->link);
+	else
+		reasons_add(l->why, REASON_DEVICE, NULL, "descriptor %d is the device %s", d->fd, d->link);
+	return 0;
+}
+
+static int look_pipe(struct look *l, struct one_fd *d, struct err *e)
+{
+	struct image_pipe *p = NULL;
+	size_t i;
+
+	if (d->flags & O_DIRECT) {
+		reasons_add(l->why, REASON_PIPE_MODE, NULL, "descriptor %d is a pipe in packet mode", d->fd);
+		return 0;
+	}
+	for (i = 0; i < l->img->n_pipes && l->img->pipes[i].inode != d->st.st_ino; i++)
+		;
+	if (i == l->img->n_pipes) {
+		p = image_add(l->img, pipes);
+		if (!p)
+			return err_set(e, -ENOMEM, "list the pipes");
+		p->inode = d->st.st_ino;
+	}
+	d->o->kind = OPEN_PIPE;
+	d->o->file = (int64_t)i;
+	return 0;
+}
+
+static int look_socket(struct look *l, struct one_fd *d, struct err *e UNUSED)
+{
+	reasons_add(l->why, REASON_SOCKET, NULL, "descriptor %d is a socket, which can't be moved yet", d->fd);
+	return 0;
+}
+
+static int look_other(struct look *l, struct one_fd *d, struct err *e UNUSED)
+{
+	reasons_add(l->why, REASON_SPECIAL_FILE, NULL, "descriptor %d is %s, which can't be moved", d->fd, d->link);
+	return 0;
+}
+
+static int look_io_uring(struct look *l, struct one_fd *d, struct err *e UNUSED)
+{
+	reasons_add(l->why, REASON_IO_URING, NULL, "descriptor %d is an io_uring ring", d->fd);
+	return 0;
+}
+
+static int look_eventfd(struct look *l UNUSED, struct one_fd *d, struct err *e UNUSED)
+{
+	d->o->kind = OPEN_EVENTFD;
+	d->o->count = number(d->info, "eventfd-count", 16);
+	d->o->settime = (int64_t)number(d->info, "eventfd-semaphore", 10);
+	return 0;
+}
+
+static int64_t timespec_in(const char *info, const char *key)
+{
+	const char *at = strstr(info, key);
+	long long s = 0, ns = 0;
+
+	if (at)
+		sscanf(at + strlen(key), ": (%lld, %lld)", &s, &ns);
+	return s * NS_PER_S + ns;
+}
+
+static int look_timerfd(struct look *l UNUSED, struct one_fd *d, struct err *e UNUSED)
+{
+	d->o->kind = OPEN_TIMERFD;
+	d->o->clock = (int64_t)number(d->info, "clockid", 10);
+	d->o->count = number(d->info, "ticks", 10);
+	d->o->settime = (int64_t)number(d->info, "settime flags", 8);
+	d->o->value_ns = timespec_in(d->info, "it_value");
+	d->o->interval_ns = timespec_in(d->info, "it_interval");
+	return 0;
+}
+
+static int look_signalfd(struct look *l UNUSED, struct one_fd *d, struct err *e UNUSED)
+{
+	d->o->kind = OPEN_SIGNALFD;
+	d->o->mask = number(d->info, "sigmask", 16);
+	return 0;
+}
+
+static int look_epoll(struct look *l UNUSED, struct one_fd *d, struct err *e)
+{
+	d->o->kind = OPEN_EPOLL;
+	for (const char *at = strstr(d->info, "tfd:"); at; at = strstr(at + 4, "tfd:")) {
+		struct image_member *m = image_add(d->o, members);
+		unsigned long long data;
+		unsigned events;
+		int fd;
+
+		if (!m)
+			return err_set(e, -ENOMEM, "list an epoll set");
+		if (sscanf(at, "tfd: %d events: %x data: %llx", &fd, &events, &data) != 3)
+			return err_say(e, -EPROTO, "the epoll set at descriptor %d can't be read", d->fd);
+		m->fd = fd;
+		m->events = events;
+		m->data = data;
+	}
+	return 0;
+}
+
+static int look_memfd(struct look *l, struct one_fd *d, struct err *e)
+{
+	struct image_object *o = NULL;
+	char path[64];
+	size_t i;
+	int fd;
+
+	for (i = 0; i < l->img->n_objects; i++)
+		if (l->img->objects[i].inode == d->st.st_ino && l->img->objects[i].device == d->st.st_dev)
+			o = &l->img->objects[i];
+	if (!o) {
+		o = image_add(l->img, objects);
+		if (!o || image_set_str(&o->name, d->link + strlen("/memfd:")))
+			return err_set(e, -ENOMEM, "list a memfd");
+		if (strlen(o->name) > sizeof(gone) - 1)
+			o->name[strlen(o->name) - sizeof(gone) + 1] = 0;
+		o->inode = d->st.st_ino;
+		o->device = d->st.st_dev;
+		o->memfd = 1;
+	}
+	o->size = (uint64_t)d->st.st_size;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)l->pid, d->fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		o->seals = fcntl(fd, F_GET_SEALS);
+		close(fd);
+	}
+	d->o->kind = OPEN_MEMFD;
+	d->o->file = o - l->img->objects;
+	return 0;
+}
+
+/* A watch tells the inode and device; the name is found among what the program could mean */
+static int look_inotify(struct look *l, struct one_fd *d, struct err *e)
+{
+	d->o->kind = OPEN_INOTIFY;
+	for (const char *at = strstr(d->info, "inotify wd:"); at; at = strstr(at + 1, "inotify wd:")) {
+		struct image_watch *w = image_add(d->o, watches);
+		unsigned long long ino;
+		unsigned wd, dev, mask, bytes, type;
+		uint8_t handle[128] = { 0 };
+		char path[4096];
+		int used = 0, fd, mount;
+
+		if (!w)
+			return err_set(e, -ENOMEM, "list an inotify descriptor");
+		if (sscanf(at, "inotify wd:%x ino:%llx sdev:%x mask:%x ignored_mask:%*x fhandle-bytes:%x fhandle-type:%x f_handle:%n",
+			   &wd, &ino, &dev, &mask, &bytes, &type, &used) < 6 || bytes > 64)
+			return err_say(e, -EPROTO, "the inotify watches at descriptor %d can't be read", d->fd);
+		w->descriptor = wd;
+		w->mask = mask & 0xfff;
+		for (unsigned k = 0; k < bytes; k++)
+			sscanf(at + used + 2 * k, "%2hhx", &handle[8 + k]);
+		memcpy(handle, &bytes, 4);
+		memcpy(handle + 4, &type, 4);
+		/* any descriptor on the same file system serves as the mount */
+		mount = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = (int)syscall(SYS_open_by_handle_at, mount, handle, O_PATH | O_CLOEXEC);
+		if (fd < 0) {	/* not root, or another file system: the working directory is the likeliest */
+			snprintf(path, sizeof(path), "/proc/%d/cwd", (int)l->pid);
+			fd = open(path, O_PATH | O_CLOEXEC);
+		}
+		close(mount);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		struct stat st = { 0 };
+		char name[4096];
+		ssize_t n = fd >= 0 && !fstat(fd, &st) && st.st_ino == ino ? readlink(path, name, sizeof(name) - 1) : -1;
+
+		if (fd >= 0)
+			close(fd);
+		if (n < 0 || policy_path(l->policy, (name[n] = 0, name), NULL) != POLICY_LOCAL) {
+			reasons_add(l->why, REASON_SPECIAL_FILE, NULL,
+				    "descriptor %d (inotify) watches something that has no local name", d->fd);
+			continue;
+		}
+		if (image_set_str(&w->path, name))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static const struct fd_kind {
+	const char *prefix;		/* of the link */
+	mode_t type;			/* or, with no prefix, the inode's type */
+	int (*look)(struct look *l, struct one_fd *d, struct err *e);
+} kinds[] = {
+	{ "anon_inode:[eventfd]", 0, look_eventfd },
+	{ "anon_inode:[timerfd]", 0, look_timerfd },
+	{ "anon_inode:[signalfd]", 0, look_signalfd },
+	{ "anon_inode:[eventpoll]", 0, look_epoll },
+	{ "anon_inode:inotify", 0, look_inotify },
+	{ "anon_inode:[io_uring]", 0, look_io_uring },
+	{ "anon_inode:", 0, look_other },
+	{ "/memfd:", 0, look_memfd },
+	{ "pipe:", 0, look_pipe },
+	{ NULL, S_IFIFO, look_pipe },
+	{ NULL, S_IFSOCK, look_socket },
+	{ NULL, S_IFCHR, look_char_device },
+	{ NULL, S_IFREG, look_regular },
+	{ NULL, S_IFDIR, look_regular },
+	{ "", 0, look_other },
+};
+
+/* ---- descriptors that are one ------------------------------------------------------------- */
+
+static bool same_open(pid_t pid, int a, int b)
+{
+	return syscall(SYS_kcmp, pid, pid, KCMP_FILE, a, b) == 0;
+}
+
+/* An earlier descriptor of the same open file description: its index in opens, or -1 */
+static int64_t shared_open(struct look *l, const struct one_fd *d, const uint64_t *inodes)
+{
+	for (size_t i = 0; i < l->img->n_fds; i++)
+		if (inodes[i] == d->st.st_ino && same_open(l->pid, (int)l->img->fds[i].fd, d->fd))
+			return l->img->fds[i].open;
+	return -1;
+}
+
+static int look_one(struct look *l, int fd, uint64_t **inodes, struct err *e)
+{
+	char link[4096 + 16], path[64], info[16384];
+	struct one_fd d = { .fd = fd, .link = link, .info = info };
+	struct image_fd *f;
+	uint64_t *more;
+	int64_t shared;
+	int rc;
+
+	if (procfs_link(l->pid, link, sizeof(link), "fd/%d", fd) < 0 ||
+	    procfs_read(l->pid, info, sizeof(info), "fdinfo/%d", fd) < 0)
+		return 0;		/* closed meanwhile: the program runs */
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)l->pid, fd);
+	if (stat(path, &d.st))
+		return 0;
+	d.flags = number(info, "flags", 8);
+	shared = shared_open(l, &d, *inodes);
+	more = realloc(*inodes, (l->img->n_fds + 1) * sizeof(*more));
+	f = image_add(l->img, fds);
+	if (!more || !f)
+		return err_set(e, -ENOMEM, "list the descriptors");
+	*inodes = more;
+	more[l->img->n_fds - 1] = d.st.st_ino;
+	f->fd = fd;
+	f->cloexec = !!(d.flags & O_CLOEXEC);
+	if (shared >= 0) {
+		f->open = shared;
+		return 0;
+	}
+	d.o = image_add(l->img, opens);
+	if (!d.o || image_set_str(&d.o->path, link))
+		return err_set(e, -ENOMEM, "list the descriptors");
+	f->open = (int64_t)l->img->n_opens - 1;
+	d.o->flags = d.flags & ~(uint64_t)O_CLOEXEC;
+	d.o->position = number(info, "pos", 10);
+	d.o->file = -1;
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+		if (kinds[k].prefix ? strncmp(link, kinds[k].prefix, strlen(kinds[k].prefix))
+				    : (d.st.st_mode & S_IFMT) != kinds[k].type)
+			continue;
+		rc = kinds[k].look(l, &d, e);
+		return rc;
+	}
+	return 0;
+}
+
+/* ---- who else holds a pipe ---------------------------------------------------------------- */
+
+struct others {
+	uint64_t inode;
+	int readers, writers;
+	pid_t reader, writer;
+};
+
+/* Looks through everybody's descriptors (those we may see) for the pipes in @list */
+static void find_others(pid_t but, struct others *list, size_t n)
+{
+	AUTO_DIR DIR *proc = opendir("/proc");
+	struct dirent *de;
+
+	while (proc && (de = readdir(proc))) {
+		AUTO_FREE int *fds = NULL;
+		pid_t pid = atoi(de->d_name);
+		int count;
+
+		if (pid <= 0 || pid == but || pid == getpid())
+			continue;
+		count = procfs_list(pid, "fd", &fds, NULL);
+		for (int i = 0; i < count; i++) {
+			char path[64], info[512];
+			struct stat st;
+
+			snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fds[i]);
+			if (stat(path, &st) || !S_ISFIFO(st.st_mode))
+				continue;
+			for (size_t k = 0; k < n; k++) {
+				uint64_t flags;
+
+				if (list[k].inode != st.st_ino ||
+				    procfs_read(pid, info, sizeof(info), "fdinfo/%d", fds[i]) < 0)
+					continue;
+				flags = number(info, "flags", 8) & O_ACCMODE;
+				if (flags != O_WRONLY) {
+					list[k].readers++;
+					list[k].reader = pid;
+				}
+				if (flags != O_RDONLY) {
+					list[k].writers++;
+					list[k].writer = pid;
+				}
+			}
+		}
+	}
+}
+
+/* Decides for each pipe: inside, or a twin's; and gives twins their stream's id */
+static int settle_pipes(struct look *l)
+{
+	struct image *img = l->img;
+	AUTO_FREE struct others *o = calloc(img->n_pipes + 1, sizeof(*o));
+
+	if (!o)
+		return -ENOMEM;
+	for (size_t i = 0; i < img->n_pipes; i++)
+		o[i].inode = img->pipes[i].inode;
+	if (!l->moved && img->n_pipes)
+		find_others(l->pid, o, img->n_pipes);
+	for (size_t i = 0; i < img->n_pipes; i++) {
+		bool reads = false, writes = false, both = false, inside;
+		uint32_t stream = l->stream_of ? l->stream_of(l->ctx, o[i].inode) : 0;
+
+		for (size_t k = 0; k < img->n_opens; k++) {
+			uint64_t mode = img->opens[k].flags & O_ACCMODE;
+
+			if (img->opens[k].kind != OPEN_PIPE || img->opens[k].file != (int64_t)i)
+				continue;
+			reads |= mode != O_WRONLY;
+			writes |= mode != O_RDONLY;
+			both |= mode == O_RDWR;
+		}
+		inside = l->moved ? !stream : reads && writes && !o[i].readers && !o[i].writers;
+		if (!inside && reads && writes)
+			reasons_add(l->why, both ? REASON_PIPE_MODE : REASON_PIPE_SHARED, NULL,
+				    "both ends of a pipe or FIFO are open here, and process %d shares it",
+				    (int)(o[i].readers ? o[i].reader : o[i].writer));
+		else if (!inside && reads && o[i].readers)
+			reasons_add(l->why, REASON_PIPE_READERS, NULL,
+				    "process %d, which stays, also reads the pipe that the program reads",
+				    (int)o[i].reader);
+		for (size_t k = 0; k < img->n_opens && !inside; k++) {
+			if (img->opens[k].kind != OPEN_PIPE || img->opens[k].file != (int64_t)i)
+				continue;
+			img->opens[k].kind = OPEN_TWIN;
+			img->opens[k].stream = stream ? stream : (uint32_t)i + 1;
+		}
+	}
+	return 0;
+}
+
+/* Shared memory with a process that stays */
+static int someone_maps(void *ctx, const struct map_entry *m, struct err *e UNUSED)
+{
+	struct look *l = ctx;
+
+	for (size_t i = 0; i < l->img->n_objects; i++)
+		if (m->inode && m->inode == l->img->objects[i].inode && m->device == l->img->objects[i].device)
+			return -EEXIST;
+	return 0;
+}
+
+static void settle_objects(struct look *l)
+{
+	AUTO_DIR DIR *proc = l->img->n_objects && !l->moved ? opendir("/proc") : NULL;
+	struct dirent *de;
+
+	while (proc && (de = readdir(proc))) {
+		pid_t pid = atoi(de->d_name);
+
+		if (pid <= 0 || pid == l->pid || pid == getpid())
+			continue;
+		if (procfs_maps(pid, false, someone_maps, l, NULL) == -EEXIST)
+			reasons_add(l->why, REASON_SHARED_MEMORY, NULL, "process %d, which stays, shares its memory",
+				    (int)pid);
+	}
+}
+
+int look_descriptors(struct look *l, struct err *e)
+{
+	AUTO_FREE uint64_t *inodes = NULL;
+	AUTO_FREE int *fds = NULL;
+	int n = procfs_list(l->pid, "fd", &fds, e), rc = n < 0 ? n : 0;
+
+	for (int i = 0; i < n && !rc; i++)
+		rc = look_one(l, fds[i], &inodes, e);
+	if (!rc)
+		rc = settle_pipes(l);
+	if (!rc)
+		settle_objects(l);
+	return rc;
+}

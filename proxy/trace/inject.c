@@ -4,11 +4,9 @@
  */
 #include "proxy/trace/inject.h"
 
-#include <asm/sigcontext.h>
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/ptrace.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -91,7 +89,7 @@ static int write_frame(struct inject *i, struct tracee_thread *th, uint64_t at)
 	memset(sw, 0, sizeof(*sw));
 	sw->magic1 = FP_XSTATE_MAGIC1;
 	sw->extended_size = (uint32_t)len + 4;
-	sw->xfeatures = features;
+	sw->xstate_bv = features;
 	sw->xstate_size = (uint32_t)len;
 	memcpy(xstate + len, &magic2, 4);
 
@@ -117,8 +115,8 @@ static int write_frame(struct inject *i, struct tracee_thread *th, uint64_t at)
 	f.uc.mc.rip = r.rip;
 	f.uc.mc.eflags = r.eflags;
 	f.uc.mc.cs = (uint16_t)r.cs;
-	f.uc.mc.ss = (uint16_t)r.ss;
-	f.uc.mc.fpstate = (struct _fpstate *)fp;
+	f.uc.mc.__pad0 = (uint16_t)r.ss;	/* glibc's name for ss */
+	f.uc.mc.fpstate = (struct _fpstate *)(uintptr_t)fp;
 	rc = tracee_write(i->t, at, &f, sizeof(f));
 	if (!rc)
 		rc = tracee_write(i->t, fp, xstate, len + 4);

@@ -64,14 +64,50 @@ $(BUILD)/pic/%.o: %.c
 # ---- everything that checks --------------------------------------------------
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+REPLAY_BIN := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/tests/replay_%)
+FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+FUZZ_SECONDS ?= 30
+TEST_SECONDS ?= 120
+
+.SECONDARY: $(UNIT_SRC:%.c=$(BUILD)/o/%.o) $(FUZZ_SRC:%.c=$(BUILD)/o/%.o) $(FUZZ_SRC:%.c=$(BUILD)/fuzz/o/%.o)
 
 $(BUILD)/tests/test_%: $(BUILD)/o/tests/unit/test_%.o $(BUILD)/libproxy.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
+$(BUILD)/tests/replay_fuzz_%: $(BUILD)/o/tests/fuzz/fuzz_%.o $(BUILD)/o/tests/fuzz/replay.o $(BUILD)/libproxy.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The fuzzers have objects of their own: everything in them must be instrumented
+FUZZ_FLAGS := -O1 -g -std=gnu11 -fno-strict-aliasing -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+$(BUILD)/fuzz/o/%.o: %.c
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) $(PKG_CFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(DEPFLAGS) -c -o $@ $<
+
+$(BUILD)/fuzz/libproxy.a: $(LIB_SRC:%.c=$(BUILD)/fuzz/o/%.o)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/o/tests/fuzz/fuzz_%.o $(BUILD)/fuzz/libproxy.a
+	clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+# Every unit test, then every fuzzer's corpus.  All are run; what failed is shown whole, at the end its name
 .PHONY: check-unit
-check-unit: $(UNIT_BIN)
-	@for t in $(UNIT_BIN); do $$t || exit 1; done
+check-unit: $(UNIT_BIN) $(REPLAY_BIN)
+	@tests/run-unit.sh $(TEST_SECONDS) $(UNIT_BIN) $(REPLAY_BIN)
+
+# New inputs stay in $(BUILD)/fuzz; one that should stay found is copied to tests/fuzz/corpus
+.PHONY: fuzz
+fuzz: $(FUZZ_BIN)
+	@for f in $(FUZZ_BIN); do \
+		name=$${f##*/fuzz_}; new=$(BUILD)/fuzz/corpus/$$name; seeds=tests/fuzz/corpus/$$name; \
+		mkdir -p $$new $$seeds; echo "== $$name, $(FUZZ_SECONDS) s"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 -verbosity=0 \
+			-artifact_prefix=$(BUILD)/fuzz/$$name- $$new $$seeds || exit 1; \
+	done
 
 .PHONY: clean
 clean:

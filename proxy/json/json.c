@@ -515,6 +515,37 @@ int json_where(const char *text, const char *pointer, unsigned *line, unsigned *
 	return 0;
 }
 
+/** find_way() - Look for @j below @from; @w is the way to @from and becomes the way to @j */
+static bool find_way(const json *from, const json *j, struct way *w)
+{
+	size_t *step = &w->step[w->len];
+
+	if (from == j)
+		return true;
+	if (w->len == JSON_MAX_DEPTH)
+		return false;
+	*step = 0;
+	w->len++;
+	for (const json *c = json_first(from); c; c = c->next, ++*step)
+		if (find_way(c, j, w))
+			return true;
+	w->len--;
+	return false;
+}
+
+int json_place(const char *text, size_t len, const json *root, const json *j, unsigned *line, unsigned *col)
+{
+	struct scan s = { .text = text, .at = text, .end = text + len };
+	struct way w = { .len = 0 };
+
+	*line = *col = 1;
+	if (!find_way(root, j, &w))
+		return -ENOENT;
+	scan_way(&s, &w);
+	scan_place(&s, line, col);
+	return 0;
+}
+
 /**
  * json_read_text() - A whole file, with a NUL behind it
  * @max_bytes:	A larger file is refused with -EFBIG

@@ -96,4 +96,7 @@ int json_read_file(const char *path, size_t max_bytes, json **out, struct err *e
  */
 int json_where(const char *text, const char *pointer, unsigned *line, unsigned *col);
 
+/* The same for @j, a value of the document @root that was parsed from @text */
+int json_place(const char *text, size_t len, const json *root, const json *j, unsigned *line, unsigned *col);
+
 #endif

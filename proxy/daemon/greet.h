@@ -26,12 +26,13 @@
 
 #define GREET_MS 10000		/* a peer has so long to say its first words */
 
-/* 0 a pinned peer, who is in *@out; 1 an invitation was served: close; -errno: close.  @out may not be NULL */
-int greet_accept(struct link *l, const char *state_dir, struct peer *out, struct err *e) MUST_CHECK;
+/* 0: a pinned peer, who is in *@out; 1: an invitation was served, close; -errno: close */
+int greet_accept(struct link *l, const char *state_dir, struct peer *out,
+		 struct err *e) MUST_CHECK;
 int greet_connect(struct link *l, struct err *e) MUST_CHECK;
 /*
- * Redeem @inv over @l, which tls_connect() made with its pin.  The host's name for itself, checked by
- * peer_name_ok(), goes into @their_name; to pin it in turn is the caller's work.
+ * Redeem @inv over @l, which tls_connect() made with its pin.  The host's name for itself, checked
+ * by peer_name_ok(), goes into @their_name; to pin it in turn is the caller's work.
  */
 int greet_redeem(struct link *l, const struct invite *inv, const char *my_name, const char *my_addr,
 		 char *their_name, size_t size, struct err *e) MUST_CHECK;

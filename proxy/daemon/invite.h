@@ -36,8 +36,10 @@ int invite_make(const char *state_dir, const char *addr, const char *pin, char *
 		struct err *e) MUST_CHECK;
 /* Any text gives an invitation or -EINVAL */
 int invite_parse(const char *token, struct invite *inv, struct err *e) MUST_CHECK;
-int invite_format(const struct invite *inv, char *out, size_t size) MUST_CHECK;	/* 0, -EINVAL, -ENOSPC */
+/* 0, -EINVAL, -ENOSPC */
+int invite_format(const struct invite *inv, char *out, size_t size) MUST_CHECK;
 /* 0 once; -ETIMEDOUT expired; -EACCES unknown, or used */
-int invite_redeem(const char *state_dir, const uint8_t secret[INVITE_SECRET], struct err *e) MUST_CHECK;
+int invite_redeem(const char *state_dir, const uint8_t secret[INVITE_SECRET],
+		  struct err *e) MUST_CHECK;
 
 #endif

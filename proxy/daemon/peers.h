@@ -29,18 +29,19 @@ struct peer {
 
 struct peers;
 
-int peers_load(const char *state_dir, struct peers **out, struct err *e) MUST_CHECK;	/* no file: no peers */
+/* No file: no peers */
+int peers_load(const char *state_dir, struct peers **out, struct err *e) MUST_CHECK;
 void peers_free(struct peers *ps);	/* NULL is fine */
 
 size_t peers_count(const struct peers *ps);
-const struct peer *peers_at(const struct peers *ps, size_t i);	/* i < peers_count(); sorted by nothing */
+const struct peer *peers_at(const struct peers *ps, size_t i);	/* i < peers_count() */
 const struct peer *peers_find(const struct peers *ps, const char *name);	/* NULL: none */
 const struct peer *peers_find_pin(const struct peers *ps, const char *pin);
 
 /*
- * Change the file: locked, read, changed, written whole.  peers_pin() adds, or replaces the peer of
- * that name; -EEXIST when the pin is another peer's, and, with @replace false, also when the name is
- * pinned to another key.  peers_unpin(): -ENOENT.
+ * Change the file: locked, read, changed, written whole.  peers_pin() adds, or replaces the peer
+ * of that name; -EEXIST when the pin is another peer's, and, with @replace false, also when the
+ * name is pinned to another key.  peers_unpin(): -ENOENT.
  */
 int peers_pin(const char *state_dir, const struct peer *p, bool replace, struct err *e) MUST_CHECK;
 int peers_unpin(const char *state_dir, const char *name, struct err *e) MUST_CHECK;

@@ -45,8 +45,8 @@ struct frame {
 uint32_t frame_limit(unsigned type);
 
 /* Whole or not at all: -EMSGSIZE before a byte was sent when too long */
-int frame_send(struct link *l, unsigned type, uint64_t seq, const void *payload, size_t len, int64_t deadline,
-	       struct err *e) MUST_CHECK;
+int frame_send(struct link *l, unsigned type, uint64_t seq, const void *payload, size_t len,
+	       int64_t deadline, struct err *e) MUST_CHECK;
 /* The payload in two pieces; @body goes out from where it is */
 int frame_send_v(struct link *l, unsigned type, uint64_t seq, const void *head, size_t head_len,
 		 const void *body, size_t body_len, int64_t deadline, struct err *e) MUST_CHECK;
@@ -55,10 +55,13 @@ int frame_send_v(struct link *l, unsigned type, uint64_t seq, const void *head, 
  * Whole frame; the payload into @buf (f->payload == buf).  -EMSGSIZE: it is longer than @size;
  * nothing of it was read, so that a link_recv() of f->length bytes and frame_verify() can follow.
  */
-int frame_recv(struct link *l, struct frame *f, void *buf, size_t size, int64_t deadline, struct err *e) MUST_CHECK;
+int frame_recv(struct link *l, struct frame *f, void *buf, size_t size, int64_t deadline,
+	       struct err *e) MUST_CHECK;
 /* The head only: f->length bytes are to be taken with link_recv(), then frame_verify() to be asked */
-int frame_recv_header(struct link *l, struct frame *f, int64_t deadline, struct err *e) MUST_CHECK;
-int frame_verify(const struct frame *f, const void *payload) MUST_CHECK;	/* 0 or -EBADMSG; of WIRE_MEM always 0 */
+int frame_recv_header(struct link *l, struct frame *f, int64_t deadline,
+		      struct err *e) MUST_CHECK;
+/* 0 or -EBADMSG; of WIRE_MEM always 0: its head was verified when it was received */
+int frame_verify(const struct frame *f, const void *payload) MUST_CHECK;
 
 struct frame_io;
 
@@ -66,11 +69,14 @@ struct frame_io;
 struct frame_io *frame_io_new(struct link *l, size_t queue_max);
 void frame_io_free(struct frame_io *io);	/* NULL is fine; what is queued is lost */
 
-size_t frame_io_queued(const struct frame_io *io);	/* bytes not yet sent: ask for POLLOUT while not 0 */
-size_t frame_io_buffered(const struct frame_io *io);	/* bytes received and not yet given out */
+/* Bytes not yet sent: ask for POLLOUT while not 0.  Bytes received and not yet given out */
+size_t frame_io_queued(const struct frame_io *io);
+size_t frame_io_buffered(const struct frame_io *io);
 /* Queues a copy.  0; -ENOBUFS the queue is full, -EMSGSIZE, -ENOMEM: then nothing was queued */
-int frame_io_put(struct frame_io *io, unsigned type, uint64_t seq, const void *payload, size_t len) MUST_CHECK;
-int frame_io_flush(struct frame_io *io) MUST_CHECK;	/* 0 all sent, -EAGAIN more remains, -errno */
+int frame_io_put(struct frame_io *io, unsigned type, uint64_t seq, const void *payload,
+		 size_t len) MUST_CHECK;
+/* 0 all sent, -EAGAIN more remains, -errno */
+int frame_io_flush(struct frame_io *io) MUST_CHECK;
 /*
  * 1: a whole frame, its payload valid until the next call; 0: more bytes are needed, now poll;
  * -ECONNRESET at the end of the stream, -EBADMSG garbage, …: for good, it is repeated.

@@ -46,8 +46,10 @@ int identity_pin_of_pem(const char *pem, char pin[IDENTITY_PIN]) MUST_CHECK;
 int identity_dir(const char *path, struct err *e) MUST_CHECK;	/* a descriptor; the caller's */
 int identity_subdir(int dirfd, const char *name, struct err *e) MUST_CHECK;
 int identity_dir_lock(int dirfd, struct err *e) MUST_CHECK;
-int identity_file_write(int dirfd, const char *name, const void *p, size_t len, struct err *e) MUST_CHECK;
+int identity_file_write(int dirfd, const char *name, const void *p, size_t len,
+			struct err *e) MUST_CHECK;
 /* Allocates *@out, NUL-terminated, at most @max bytes.  Return: length; -ENOENT, -EFBIG, … */
-int identity_file_read(int dirfd, const char *name, size_t max, char **out, struct err *e) MUST_CHECK;
+int identity_file_read(int dirfd, const char *name, size_t max, char **out,
+		       struct err *e) MUST_CHECK;
 
 #endif

@@ -14,6 +14,7 @@
 #ifndef PROXY_LINK_TLS_ACCEPT_H
 #define PROXY_LINK_TLS_ACCEPT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/err.h"
@@ -25,5 +26,11 @@ struct link *tls_accept(const struct identity *id, int fd, int64_t deadline, str
 
 /* For both sides' sockets: CLOEXEC, no delay, keepalive (a dead peer shows after a minute) */
 int tls_tune_socket(int fd) MUST_CHECK;
+/*
+ * While more than a few records are written one after the other: only full segments go out, which
+ * spares the receiver most of its wake-ups.  Always to be undone, which pushes the rest.
+ */
+void tls_cork_socket(int fd, bool on);
+#define TLS_CORK_FROM 32768	/* bytes from which it pays */
 
 #endif

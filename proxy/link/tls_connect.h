@@ -23,7 +23,7 @@
  * Return: NULL on failure, and @e says why: -EKEYREJECTED another key than @pin, -ETIMEDOUT,
  * -ECONNREFUSED, -EHOSTUNREACH (unknown name, too), -EPROTO (no TLS 1.3 there), …
  */
-struct link *tls_connect(const struct identity *id, const char *host, uint16_t port, const char *pin,
-			 int64_t deadline, struct err *e);
+struct link *tls_connect(const struct identity *id, const char *host, uint16_t port,
+			 const char *pin, int64_t deadline, struct err *e);
 
 #endif

@@ -99,6 +99,38 @@ $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/o/tests/fuzz/fuzz_%.o $(BUILD)/fuzz/libproxy
 check-unit: $(UNIT_BIN) $(REPLAY_BIN)
 	@tests/run-unit.sh $(TEST_SECONDS) $(UNIT_BIN) $(REPLAY_BIN)
 
+# The system tests' programs: process 1 of a host, and what is moved.  A victim is built three ways:
+# NAME with the shared glibc, NAME-static, and NAME-musl where musl-gcc can; and one in Go, where go is
+VICTIM_SRC := $(wildcard tests/victims/v_*.c)
+VICTIMS := $(VICTIM_SRC:tests/victims/%.c=$(BUILD)/victims/%)
+VICTIM_CC = -O2 -g -std=gnu11 -D_GNU_SOURCE $(WARN) -I. -pthread
+VICTIM_DEPS := $(wildcard tests/victims/*.h)
+
+$(BUILD)/tests/hostinit: tests/system/hostinit.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+
+.PHONY: victims
+victims: $(VICTIMS) $(VICTIMS:%=%-static) $(VICTIMS:%=%-musl) $(BUILD)/victims/goloop
+
+$(VICTIMS): $(BUILD)/victims/%: tests/victims/%.c $(VICTIM_DEPS)
+	@mkdir -p $(@D)
+	$(CC) $(VICTIM_CC) -o $@ $<
+
+$(BUILD)/victims/%-static: tests/victims/%.c $(VICTIM_DEPS)
+	@mkdir -p $(@D)
+	$(CC) $(VICTIM_CC) -static -o $@ $<
+
+$(BUILD)/victims/%-musl: tests/victims/%.c $(VICTIM_DEPS)
+	@mkdir -p $(@D)
+	@if command -v musl-gcc >/dev/null; then echo musl-gcc -static -o $@ $<; \
+		musl-gcc $(VICTIM_CC) -static -o $@ $<; else echo "no musl-gcc: $@ is left out"; fi
+
+$(BUILD)/victims/goloop: tests/victims/goloop.go
+	@mkdir -p $(@D)
+	@if command -v go >/dev/null; then echo go build -o $@ $<; \
+		GOFLAGS=-mod=mod CGO_ENABLED=0 go build -o $@ $<; else echo "no go: $@ is left out"; fi
+
 # New inputs stay in $(BUILD)/fuzz; one that should stay found is copied to tests/fuzz/corpus
 .PHONY: fuzz
 fuzz: $(FUZZ_BIN)

@@ -20,7 +20,7 @@ for program; do
 		[ -d "$corpus" ] || { echo "FAIL  $name: there is no $corpus"; failed="$failed $name"; continue; }
 		;;
 	esac
-	if timeout -k 5 "$seconds" "$program" $corpus >"$out" 2>&1; then
+	if timeout -k 5 "$seconds" "$program" ${corpus:+"$corpus"} >"$out" 2>&1; then
 		passed=$((passed + 1))
 		what=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test(s)\.$/\1 tests/p; s/^[0-9]* inputs$/&/p' "$out" | tail -n 1)
 		printf 'ok    %-28s %s\n' "$name" "$what"

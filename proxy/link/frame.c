@@ -147,13 +147,13 @@ int frame_send_v(struct link *l, unsigned type, uint64_t seq, const void *head, 
 	struct iovec v[2] = { { (void *)head, head_len }, { (void *)body, body_len } };
 	size_t max = frame_limit(type);
 	uint8_t small[SMALL];
-	struct bytes b = bytes_of(small, sizeof(small));
+	struct bytes b = bytes_of(small + FRAME_HEAD, sizeof(small) - FRAME_HEAD);
 	int r;
 
 	if (type > UINT16_MAX || head_len > max || body_len > max - head_len)
 		return err_say(e, -EMSGSIZE, "a frame of type %u (%s) can't have %zu bytes", type,
 			       wire_name(type), head_len + body_len);
-	put_head(bytes_take(&b, FRAME_HEAD), type, seq, v);
+	put_head(small, type, seq, v);
 	for (int i = 0; i < 2; i++)		/* what fits goes along with the head */
 		if (v[i].iov_len <= bytes_left(&b) && (i == 0 || !v[0].iov_len)) {
 			bytes_put(&b, v[i].iov_base, v[i].iov_len);
@@ -182,8 +182,12 @@ int frame_recv_header(struct link *l, struct frame *f, int64_t deadline, struct 
 	if (r)
 		return r;
 	r = get_head(head, f);
-	/* -EMSGSIZE is frame_recv()'s word for a frame that is good, and only too long for a buffer */
-	return r ? bad_frame(r, f, e) ? -EBADMSG : 0 : 0;
+	if (!r)
+		return 0;
+	bad_frame(r, f, e);
+	if (e)
+		e->code = -EBADMSG;
+	return -EBADMSG;	/* -EMSGSIZE means: only too long for frame_recv()'s buffer */
 }
 
 /**

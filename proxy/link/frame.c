@@ -59,22 +59,26 @@ static uint32_t sum(unsigned type, const void *head, const struct iovec *payload
 	return (uint32_t)checksum64(v, 3);
 }
 
-/* The first SUMMED bytes */
-static void put_summed(struct bytes *b, unsigned type, unsigned version, size_t len, uint64_t seq)
+static void put_le(uint8_t *to, uint64_t v, size_t n)
 {
-	bytes_put_le(b, FRAME_MAGIC, 4);
-	bytes_put_le(b, type, 2);
-	bytes_put_le(b, version, 2);
-	bytes_put_le(b, len, 4);
-	bytes_put_le(b, seq, 8);
+	for (size_t i = 0; i < n; i++)
+		to[i] = (uint8_t)(v >> (8 * i));
+}
+
+/* The first SUMMED bytes */
+static void put_summed(uint8_t *to, unsigned type, unsigned version, size_t len, uint64_t seq)
+{
+	put_le(to, FRAME_MAGIC, 4);
+	put_le(to + 4, type, 2);
+	put_le(to + 6, version, 2);
+	put_le(to + 8, len, 4);
+	put_le(to + 12, seq, 8);
 }
 
 static void put_head(uint8_t *to, unsigned type, uint64_t seq, const struct iovec *payload)
 {
-	struct bytes b = bytes_of(to, FRAME_HEAD);
-
-	put_summed(&b, type, WIRE_NEWEST, payload[0].iov_len + payload[1].iov_len, seq);
-	bytes_put_le(&b, sum(type, to, payload), 4);
+	put_summed(to, type, WIRE_NEWEST, payload[0].iov_len + payload[1].iov_len, seq);
+	put_le(to + SUMMED, sum(type, to, payload), 4);
 }
 
 /**
@@ -114,11 +118,10 @@ int frame_verify(const struct frame *f, const void *payload)
 {
 	struct iovec v[2] = { { (void *)payload, f->length } };
 	uint8_t head[SUMMED];
-	struct bytes b = bytes_of(head, sizeof(head));
 
 	if (f->type == WIRE_MEM)
 		return 0;
-	put_summed(&b, f->type, f->version, f->length, f->seq);
+	put_summed(head, f->type, f->version, f->length, f->seq);
 	return f->checksum == sum(f->type, head, v) ? 0 : -EBADMSG;
 }
 

@@ -4,7 +4,7 @@
  *
  *	v_counter FILE [IDFILE]
  *
- * Appends "ID COUNTER" to FILE every 5 ms, each line one synchronous O_APPEND write.  ID is
+ * Empties FILE, then appends "ID COUNTER" every 5 ms, each line one synchronous O_APPEND write.  ID is
  * what IDFILE (/etc/machine-id) contains at that moment, hence says on which host it ran.  At
  * the end it reads FILE: each number must be there exactly once, in order.  Two of it, or one
  * that was set back, would have written a number twice.
@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: v_counter FILE [IDFILE]\n");
 		return 2;
 	}
-	fd = open(argv[1], O_WRONLY | O_APPEND | O_SYNC | O_CREAT | O_CLOEXEC, 0644);
+	fd = open(argv[1], O_WRONLY | O_APPEND | O_SYNC | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	CHECK(fd >= 0, "open %s", argv[1]);
 	victim_ready();
 	do {

@@ -131,6 +131,15 @@ $(BUILD)/victims/goloop: tests/victims/goloop.go
 	@if command -v go >/dev/null; then echo go build -o $@ $<; \
 		GOFLAGS=-mod=mod CGO_ENABLED=0 go build -o $@ $<; else echo "no go: $@ is left out"; fi
 
+.PHONY: check-victims
+check-victims: victims
+	@tests/run-victims.sh $(BUILD)/victims
+
+# The test bed, as root
+.PHONY: check-hosts
+check-hosts: $(BUILD)/tests/hostinit
+	bats tests/system/hosts.bats
+
 # New inputs stay in $(BUILD)/fuzz; one that should stay found is copied to tests/fuzz/corpus
 .PHONY: fuzz
 fuzz: $(FUZZ_BIN)

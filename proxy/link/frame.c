@@ -335,12 +335,13 @@ int frame_io_flush(struct frame_io *io)
 static int take_frame(struct frame_io *io, struct frame *out, size_t *want)
 {
 	size_t have = io->in.end - io->in.begin;
-	const uint8_t *at = io->in.p + io->in.begin;
+	uint8_t *at;
 	int r;
 
 	*want = FRAME_HEAD;
 	if (have < FRAME_HEAD)
 		return 0;
+	at = io->in.p + io->in.begin;
 	r = get_head(at, out);
 	if (r)
 		return -EBADMSG;
@@ -351,7 +352,7 @@ static int take_frame(struct frame_io *io, struct frame *out, size_t *want)
 	r = frame_verify(out, at + FRAME_HEAD);
 	if (r)
 		return r;
-	out->payload = (uint8_t *)at + FRAME_HEAD;
+	out->payload = at + FRAME_HEAD;
 	io->given = FRAME_HEAD + out->length;
 	return 1;
 }

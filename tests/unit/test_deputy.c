@@ -1,0 +1,627 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_deputy.c - The deputy as its parent, its terminal's driver and its sessions see it
+ *
+ * The test is the parent that waits for it, the session at its socket, and, with a pump of its own,
+ * the keeper: datagrams of LOCAL messages are the session's, all others the keeper's.  For that, the
+ * keeper's pump is attached to the deputy's very socket.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/bytes.h"
+#include "common/scope.h"
+#include "common/sock.h"
+#include "common/wire.h"
+#include "proxy/twin/pump.h"
+
+#define IN 1
+#define OUT 2
+#define MOST_SIGNALS 64
+
+static struct keeper {
+	struct pump *pump;
+	pid_t pid;
+	struct wire_signal signals[MOST_SIGNALS];
+	unsigned nsignals, ups;
+	uint32_t up_pid;
+	char state[256];
+	uint8_t held_state[4096];
+	size_t held_len;
+	unsigned helds;
+	int origin_w, origin_r;		/* the far ends of the deputy's pipes */
+	int program_w, program_r;	/* and of the keeper's */
+	char dir[64], path[96];
+} k;
+
+static char deputy_path[4096];
+static bool with_children, in_a_session_of_its_own;	/* how begin() starts the next one */
+
+static void on_message(void *ctx, unsigned type, const void *payload, size_t len)
+{
+	struct wire_signal s;
+	struct wire_deputy_up up;
+	struct wire_deputy_held held;
+
+	(void)ctx;
+	if (type == WIRE_SIGNAL && !wire_get_signal(payload, len, &s)) {
+		if (k.nsignals < MOST_SIGNALS)
+			k.signals[k.nsignals++] = s;
+	} else if (type == WIRE_DEPUTY_UP && !wire_get_deputy_up(payload, len, &up)) {
+		k.ups++;
+		k.up_pid = up.pid;
+		snprintf(k.state, sizeof(k.state), "%s", up.state);
+	} else if (type == WIRE_DEPUTY_HELD && !wire_get_deputy_held(payload, len, &held)) {
+		k.helds++;
+		k.held_len = held.streams.len < sizeof(k.held_state) ? held.streams.len : sizeof(k.held_state);
+		memcpy(k.held_state, held.streams.p, k.held_len);
+	}
+}
+
+static void on_detached(void *ctx)
+{
+	(void)ctx;
+}
+
+static const struct pump_ops ops = { .message = on_message, .detached = on_detached };
+
+/* ---- start and end ------------------------------------------------------------ */
+
+static void make_pipe(int *r, int *wr)
+{
+	int p[2];
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	*r = p[0];
+	*wr = p[1];
+}
+
+static int make_setup(int in, int out, int extra)
+{
+	uint8_t streams[40], fds[4], buf[512];
+	struct bytes b = bytes_of(streams, sizeof(streams)), c = bytes_of(fds, sizeof(fds));
+	struct wire_deputy_setup m = { .sid = "s1", .state = "first", .streams = { streams, 40 }, .close_fds = { fds, 4 } };
+	int fd = memfd_create("setup", 0);
+	ssize_t n;
+
+	bytes_put_le(&b, IN, 4);
+	bytes_put_le(&b, STREAM_IN, 4);
+	bytes_put_le(&b, (uint64_t)in, 4);
+	bytes_put_le(&b, 0, 8);
+	bytes_put_le(&b, OUT, 4);
+	bytes_put_le(&b, STREAM_OUT, 4);
+	bytes_put_le(&b, (uint64_t)out, 4);
+	bytes_put_le(&b, 0, 8);
+	bytes_put_le(&c, (uint64_t)extra, 4);
+	n = wire_put_deputy_setup(buf, sizeof(buf), &m);
+	assert_true(n > 0 && write(fd, buf, (size_t)n) == n);
+	return fd;
+}
+
+static void sleep_for_ever(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+}
+
+/* A child of the program's, and a holder as migration makes it; their pids go to standard output */
+static void make_children(void)
+{
+	pid_t pids[2];
+
+	pids[0] = fork();
+	if (!pids[0])
+		sleep_for_ever();
+	pids[1] = (pid_t)syscall(SYS_clone, 0L, NULL, NULL, NULL, 0L);
+	if (!pids[1])
+		sleep_for_ever();
+	if (write(1, pids, sizeof(pids)) != (ssize_t)sizeof(pids))
+		_exit(92);
+}
+
+/* In the child: standard input and output are the pipes; exec as a migrated program would */
+static void NORETURN become_deputy(int in, int out, int listener, int sock)
+{
+	char text[64];
+	sigset_t all;
+	int setup, null = open("/dev/null", O_RDWR);
+
+	/* should the test fail, nothing stays behind */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || dup2(in, 0) || dup2(out, 1) != 1)
+		_exit(90);
+	setup = make_setup(0, 1, null);
+	fcntl(listener, F_SETFD, 0);
+	fcntl(sock, F_SETFD, 0);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	if (in_a_session_of_its_own)
+		setsid();
+	else
+		setpgid(0, 0);
+	if (with_children)
+		make_children();
+	snprintf(text, sizeof(text), "%d,%d,%d", listener, setup, sock);
+	setenv("MDEPUTY_FDS", text, 1);
+	execl(deputy_path, "some-program", "--version", NULL);
+	_exit(91);
+}
+
+static void begin(void)
+{
+	int in, out, listener, sv[2], r, wr;
+
+	memset(&k, 0, sizeof(k));
+	snprintf(k.dir, sizeof(k.dir), "/tmp/test_deputy_XXXXXX");
+	assert_non_null(mkdtemp(k.dir));
+	snprintf(k.path, sizeof(k.path), "%s/deputy", k.dir);
+	listener = sock_listen(k.path, 0600, NULL);
+	assert_true(listener >= 0);
+	assert_int_equal(sock_pair(sv, NULL), 0);
+	make_pipe(&in, &k.origin_w);
+	make_pipe(&k.origin_r, &out);
+	k.pid = fork();
+	if (!k.pid)
+		become_deputy(in, out, listener, sv[1]);
+	close(in);
+	close(out);
+	close(listener);
+	close(sv[1]);
+	k.pump = pump_new(&ops, NULL, NULL);
+	assert_non_null(k.pump);
+	make_pipe(&k.program_r, &wr);
+	assert_int_equal(pump_add(k.pump, IN, STREAM_IN, STREAM_SINK, wr, 0, NULL), 0);
+	make_pipe(&r, &k.program_w);
+	assert_int_equal(pump_add(k.pump, OUT, STREAM_OUT, STREAM_SOURCE, r, 0, NULL), 0);
+	assert_int_equal(pump_attach(k.pump, sv[0], NULL), 0);
+}
+
+static void end(void)
+{
+	pump_free(k.pump);
+	drop_fd(&k.origin_w);
+	drop_fd(&k.origin_r);
+	drop_fd(&k.program_w);
+	drop_fd(&k.program_r);
+	unlink(k.path);
+	rmdir(k.dir);
+}
+
+/* ---- waiting for things, without judging how long they take ---------------------- */
+
+static void run_once(void)
+{
+	const struct timespec now = { 0, 0 };
+	struct pollfd p = { .fd = pump_fd(k.pump), .events = POLLIN };
+	sigset_t one;
+
+	poll(&p, 1, 2);
+	sigemptyset(&one);
+	sigaddset(&one, SIGIO);
+	if (sigtimedwait(&one, NULL, &now) == SIGIO)
+		pump_sigio(k.pump);
+	assert_true(pump_run(k.pump) >= 0);
+}
+
+/* The alarm of main() ends what never comes true */
+#define UNTIL(condition)                                                                   \
+	do {                                                                               \
+		while (!(condition))                                                       \
+			run_once();                                                        \
+	} while (0)
+
+static int content(int fd)
+{
+	int n = -1;
+
+	ioctl(fd, FIONREAD, &n);
+	return n;
+}
+
+static bool state_is(int options, int *status)
+{
+	return waitpid(k.pid, status, options | WNOHANG) == k.pid;
+}
+
+static void tell(unsigned type, uint32_t value)
+{
+	uint8_t le[4];
+	struct bytes b = bytes_of(le, 4);
+
+	bytes_put_le(&b, value, 4);
+	assert_int_equal(pump_tell(k.pump, type, le, 4), 0);
+}
+
+static void tell_session(unsigned type, const void *p, size_t len)
+{
+	assert_int_equal(pump_send_local(k.pump, type, p, len), 0);
+}
+
+static const struct wire_signal *signal_came(int signo)
+{
+	for (unsigned i = 0; i < k.nsignals; i++)
+		if (k.signals[i].signo == (uint32_t)signo)
+			return &k.signals[i];
+	return NULL;
+}
+
+static void ends_with(uint32_t told, int status)
+{
+	int got;
+
+	tell(WIRE_EXITED, told);
+	UNTIL(state_is(0, &got));
+	assert_int_equal(got, status);
+}
+
+/* ---- the tests --------------------------------------------------------------------- */
+
+static void answers_by_hand(void **state)
+{
+	static const struct {
+		const char *option;
+		int status;
+	} rows[] = { { "--probe", 0 }, { "--help", 0 }, { "--version", 0 }, { "--what", 2 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int status;
+		pid_t pid = fork();
+
+		if (!pid) {
+			dup2(open("/dev/null", O_WRONLY), 1);
+			execl(deputy_path, "mdeputy", rows[i].option, NULL);
+			_exit(91);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, rows[i].status << 8);
+	}
+}
+
+static void bad_starts_end(void **state)
+{
+	static const char *const rows[] = { "", "1", "1,2", "1,2,3,4", "a,b,c", "1,2,-3", "0,0,0", "990,991,992" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int status;
+		pid_t pid = fork();
+
+		if (!pid) {
+			dup2(open("/dev/null", O_RDWR), 0);
+			setenv("MDEPUTY_FDS", rows[i], 1);
+			execl(deputy_path, "mdeputy", "--probe", NULL);
+			_exit(91);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 125 << 8);
+	}
+}
+
+static void says_that_it_is_up(void **state)
+{
+	char link[64], to[64];
+	int status, flags;
+
+	(void)state;
+	begin();
+	UNTIL(k.ups == 1);
+	assert_int_equal(k.up_pid, k.pid);
+	assert_string_equal(k.state, "first");
+	assert_int_equal(write(k.origin_w, "to the program", 14), 14);
+	assert_int_equal(write(k.program_w, "from the program", 16), 16);
+	UNTIL(content(k.program_r) == 14 && content(k.origin_r) == 16);
+	assert_int_equal(content(k.origin_w), 14);
+	flags = fcntl(k.origin_w, F_GETFL);
+	assert_false(flags & O_NONBLOCK);
+	snprintf(link, sizeof(link), "/proc/%d/fd/1", (int)k.pid);
+	assert_true(readlink(link, to, sizeof(to)) > 0);	/* still at its number */
+	drop_fd(&k.origin_w);
+	assert_int_equal(read(k.program_r, to, sizeof(to)), 14);
+	/* all are read, and the writer has gone: then the end */
+	UNTIL(content(k.program_r) == 0);
+	fcntl(k.program_r, F_SETFL, O_NONBLOCK);
+	UNTIL(read(k.program_r, to, 1) == 0);
+	tell_session(WIRE_DEPUTY_LOST, "", 0);
+	UNTIL(state_is(0, &status));
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	end();
+}
+
+static void forwards_signals(void **state)
+{
+	const union sigval value = { .sival_ptr = (void *)0x123456789abcul };
+	static const int plain[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGSEGV, SIGPIPE, SIGCHLD, SIGWINCH };
+	const struct wire_signal *s;
+
+	(void)state;
+	begin();
+	UNTIL(k.ups);
+	for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
+		assert_int_equal(kill(k.pid, plain[i]), 0);
+		UNTIL(signal_came(plain[i]));
+		s = signal_came(plain[i]);
+		assert_int_equal(s->code, SI_USER);
+		assert_int_equal(s->pid, getpid());
+		assert_int_equal(s->uid, getuid());
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(sigqueue(k.pid, SIGRTMIN + 3, value), 0);
+	UNTIL(k.nsignals == ARRAY_SIZE(plain) + 3);
+	s = signal_came(SIGRTMIN + 3);
+	assert_int_equal(s->code, SI_QUEUE);
+	assert_int_equal(s->value, 0x123456789abcul);
+
+	/* the readers leave: our own SIGPIPE is none of the program's */
+	drop_fd(&k.origin_r);
+	assert_int_equal(write(k.program_w, "x", 1), 1);
+	signal(SIGPIPE, SIG_IGN);
+	UNTIL(write(k.program_w, "x", 1) < 0 && errno == EPIPE);
+	kill(k.pid, SIGUSR2);
+	UNTIL(signal_came(SIGUSR2));
+	assert_int_equal(k.nsignals, ARRAY_SIZE(plain) + 4);
+	ends_with(0, 0);
+	end();
+}
+
+static void stops_and_continues(void **state)
+{
+	static const int stops[] = { SIGSTOP, SIGTSTP, SIGTTIN };
+	int status;
+
+	(void)state;
+	begin();
+	UNTIL(k.ups);
+	for (size_t i = 0; i < ARRAY_SIZE(stops); i++) {
+		k.nsignals = 0;
+		assert_int_equal(write(k.program_w, "bye", 3), 3);
+		UNTIL(content(k.origin_r) == 3);
+		tell(WIRE_STOPPED, (uint32_t)stops[i]);
+		UNTIL(state_is(WUNTRACED, &status));
+		assert_true(WIFSTOPPED(status));
+		assert_int_equal(WSTOPSIG(status), stops[i]);
+		kill(k.pid, SIGCONT);
+		UNTIL(state_is(WCONTINUED, &status));
+		assert_true(WIFCONTINUED(status));
+		UNTIL(signal_came(SIGCONT));
+		assert_int_equal(signal_came(SIGCONT)->pid, getpid());
+		assert_int_equal(k.nsignals, 1);
+		assert_int_equal(read(k.origin_r, &status, 3), 3);
+	}
+	tell(WIRE_STOPPED, SIGKILL);	/* nonsense has no effect */
+	kill(k.pid, SIGUSR1);
+	UNTIL(signal_came(SIGUSR1));
+	ends_with(SIGTERM, SIGTERM);
+	end();
+}
+
+/* In an orphaned process group the kernel discards ^Z; so it does for the program */
+static void cannot_stop_when_orphaned(void **state)
+{
+	int status;
+
+	(void)state;
+	in_a_session_of_its_own = true;
+	begin();
+	in_a_session_of_its_own = false;
+	UNTIL(k.ups);
+	tell(WIRE_STOPPED, SIGTSTP);
+	UNTIL(signal_came(SIGCONT));
+	assert_int_equal(signal_came(SIGCONT)->code, SI_KERNEL);
+	assert_false(state_is(WUNTRACED, &status));
+	ends_with(0, 0);
+	end();
+}
+
+static void reaps(void **state)
+{
+	const struct wire_signal *s;
+	pid_t pids[2];
+
+	(void)state;
+	with_children = true;
+	begin();
+	with_children = false;
+	UNTIL(k.ups);
+	assert_int_equal(read(k.origin_r, pids, sizeof(pids)), sizeof(pids));
+	kill(pids[1], SIGKILL);
+	UNTIL(kill(pids[1], 0) && errno == ESRCH);	/* the holder: reaped, and none of the program's business */
+	kill(k.pid, SIGUSR1);
+	UNTIL(signal_came(SIGUSR1));
+	assert_int_equal(k.nsignals, 1);
+	kill(pids[0], SIGKILL);		/* it inherited that all others are blocked */
+	UNTIL(signal_came(SIGCHLD));
+	s = signal_came(SIGCHLD);
+	assert_int_equal(s->code, CLD_KILLED);
+	assert_int_equal(s->pid, pids[0]);
+	assert_int_equal(s->value, SIGKILL);
+	assert_int_equal(kill(pids[0], 0), -1);
+	assert_int_equal(k.nsignals, 2);
+	ends_with(0, 0);
+	end();
+}
+
+static void ends_as_the_program(void **state)
+{
+	const uint32_t rows[] = {
+		0, 42 << 8, SIGTERM, SIGKILL, SIGSEGV, SIGABRT | 0x80, SIGPIPE, (uint32_t)SIGRTMIN + 2,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		begin();
+		ends_with(rows[i], (int)(rows[i] & ~0x80u));
+		end();
+	}
+}
+
+/* What the program wrote is all there before its parent sees it end */
+static void ends_after_the_last_byte(void **state)
+{
+	static char buf[200000], got[200000];
+	size_t sent = 0, all = 0;
+	int status;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = (char)(i * 11 + i / 256);
+	begin();
+	fcntl(k.program_w, F_SETFL, O_NONBLOCK);
+	fcntl(k.origin_r, F_SETFL, O_NONBLOCK);
+	while (sent < 120000) {		/* two pipes full */
+		ssize_t n = write(k.program_w, buf + sent, 120000 - sent);
+
+		sent += n > 0 ? (size_t)n : 0;
+		run_once();
+	}
+	tell(WIRE_EXITED, 7 << 8);
+	UNTIL(content(k.origin_r) == 65536);
+	for (int i = 0; i < 10; i++)
+		run_once();
+	assert_false(state_is(0, &status));
+	while (all < sent) {
+		ssize_t n = read(k.origin_r, got + all, 1000);
+
+		all += n > 0 ? (size_t)n : 0;
+		if (n < 0)
+			run_once();
+	}
+	assert_memory_equal(got, buf, sent);
+	UNTIL(state_is(0, &status));
+	assert_int_equal(status, 7 << 8);
+	end();
+}
+
+/* The session dies; the next one connects, and nothing was lost */
+static void reconnects(void **state)
+{
+	struct wire_deputy_state st = { "second" };
+	uint8_t buf[64];
+	char text[64];
+	ssize_t n = wire_put_deputy_state(buf, sizeof(buf), &st);
+	int sock;
+
+	(void)state;
+	begin();
+	UNTIL(k.ups == 1);
+	tell_session(WIRE_DEPUTY_STATE, buf, (size_t)n);
+	assert_int_equal(write(k.origin_w, "one", 3), 3);
+	UNTIL(content(k.program_r) == 3);
+	pump_detach(k.pump);
+	assert_int_equal(write(k.origin_w, "two", 3), 3);
+	assert_int_equal(write(k.program_w, "three", 5), 5);
+	for (int i = 0; i < 3; i++)
+		kill(k.pid, SIGUSR1);	/* merged or not, as the kernel likes */
+	kill(k.pid, SIGUSR2);
+	for (int i = 2; i < 5; i++) {
+		sock = sock_connect(k.path, NULL);
+		assert_true(sock >= 0);
+		assert_int_equal(pump_attach(k.pump, sock, NULL), 0);
+		UNTIL(k.ups == (unsigned)i);
+		assert_string_equal(k.state, "second");
+	}
+	UNTIL(signal_came(SIGUSR1) && signal_came(SIGUSR2));
+	UNTIL(content(k.program_r) == 6 && content(k.origin_r) == 5);
+	assert_int_equal(read(k.program_r, text, sizeof(text)), 6);
+	assert_memory_equal(text, "onetwo", 6);
+	UNTIL(content(k.origin_w) == 0);
+	ends_with(0, 0);
+	end();
+}
+
+static void holds(void **state)
+{
+	static const uint8_t on[4] = { 1 }, off[4] = { 0 };
+	struct bytes b;
+	char text[16];
+
+	(void)state;
+	begin();
+	assert_int_equal(write(k.program_w, "abc", 3), 3);
+	assert_int_equal(write(k.origin_w, "defgh", 5), 5);
+	UNTIL(content(k.origin_r) == 3 && content(k.program_r) == 5);
+	assert_int_equal(read(k.program_r, text, 16), 5);
+	UNTIL(content(k.origin_w) == 0);
+	kill(k.pid, SIGUSR1);
+	UNTIL(signal_came(SIGUSR1));
+	tell_session(WIRE_DEPUTY_HOLD, on, 4);
+	UNTIL(k.helds == 1);
+	b = bytes_of(k.held_state, k.held_len);
+	assert_int_equal(bytes_get_le(&b, 8), 0);
+	assert_int_equal(bytes_get_le(&b, 8), 2);
+	assert_int_equal(bytes_get_le(&b, 4), 2);
+	assert_int_equal(bytes_get_le(&b, 4), IN);
+	assert_int_equal(bytes_get_le(&b, 4), STREAM_IN);
+	assert_int_equal(bytes_get_le(&b, 8), 5);
+	assert_int_equal(bytes_get_le(&b, 4), STREAM_OPEN);
+	assert_int_equal(bytes_get_le(&b, 4), OUT);
+	assert_int_equal(bytes_get_le(&b, 4), STREAM_OUT);
+	assert_int_equal(bytes_get_le(&b, 8), 3);
+	assert_int_equal(write(k.program_w, "ijk", 3), 3);
+	kill(k.pid, SIGUSR2);
+	UNTIL(signal_came(SIGUSR2));		/* signals go on */
+	assert_int_equal(content(k.origin_r), 3);
+	tell_session(WIRE_DEPUTY_HOLD, off, 4);
+	UNTIL(content(k.origin_r) == 6);
+	ends_with(1 << 8, 1 << 8);
+	end();
+}
+
+static int setup(void **state)
+{
+	const char *env = getenv("MDEPUTY");
+	ssize_t n = readlink("/proc/self/exe", deputy_path, sizeof(deputy_path) - 32);
+	sigset_t block;
+
+	(void)state;
+	if (n <= 0)
+		return -1;
+	deputy_path[n] = 0;
+	/* build/tests/test_deputy, build-san/tests/test_deputy: mdeputy is one up */
+	strcpy(strrchr(deputy_path, '/'), "/../mdeputy");
+	if (env)
+		snprintf(deputy_path, sizeof(deputy_path), "%s", env);
+	if (access(deputy_path, X_OK)) {
+		fprintf(stderr, "no %s: make it first, or say where it is in MDEPUTY\n", deputy_path);
+		return -1;
+	}
+	sigemptyset(&block);
+	sigaddset(&block, SIGIO);
+	alarm(60);
+	return sigprocmask(SIG_BLOCK, &block, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(answers_by_hand),
+		cmocka_unit_test(bad_starts_end),
+		cmocka_unit_test(says_that_it_is_up),
+		cmocka_unit_test(forwards_signals),
+		cmocka_unit_test(stops_and_continues),
+		cmocka_unit_test(cannot_stop_when_orphaned),
+		cmocka_unit_test(reaps),
+		cmocka_unit_test(ends_as_the_program),
+		cmocka_unit_test(ends_after_the_last_byte),
+		cmocka_unit_test(reconnects),
+		cmocka_unit_test(holds),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}

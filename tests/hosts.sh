@@ -168,19 +168,26 @@ hosts_make() {
 	done
 }
 
+# hosts_is_ours PID - is this a hostinit, and not dead?  It may have been built anew meanwhile
+hosts_is_ours() {
+	case $(readlink "/proc/$1/exe") in
+	"$(readlink -f "$HOSTS_BUILD/tests")/hostinit"*) return 0 ;;
+	esac
+	return 1
+}
+
 # hosts_down - end the hosts and everything in them; nothing else
 hosts_down() {
 	local file pid
 	[ -n "${HOSTS_DIR:-}" ] && [ -d "$HOSTS_DIR" ] || return 0
 	for file in "$HOSTS_DIR"/*.outer; do
 		pid=$(cat "$file" 2>/dev/null) || continue
-		# still the one that was started?
-		[ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$HOSTS_BUILD/tests/hostinit")" ] && kill -KILL "$pid"
+		hosts_is_ours "$pid" && kill -KILL "$pid"
 	done
 	# process 1 goes with the outer one, and the rest with process 1
 	for file in "$HOSTS_DIR"/*.pid; do
 		pid=$(cat "$file" 2>/dev/null) || continue
-		while [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f "$HOSTS_BUILD/tests/hostinit")" ]; do
+		while hosts_is_ours "$pid"; do
 			sleep 0.02
 		done
 	done

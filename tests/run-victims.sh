@@ -10,7 +10,7 @@ VICTIM_SECONDS=${VICTIM_SECONDS:-1}
 export VICTIM_SECONDS
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-failed= passed=0
+failed="" passed=0
 for program in "$1"/*; do
 	case ${program##*/} in
 	v_counter*) set -- "$1" "$scratch/counter" ;;

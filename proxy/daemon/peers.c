@@ -99,7 +99,8 @@ static bool peer_ok(const struct peer *p)
 	char host[PEER_ADDR];
 	uint16_t port;
 
-	return peer_name_ok(p->name) && peer_pin_ok(p->pin) && !peer_addr_split(p->addr, host, &port);
+	return peer_name_ok(p->name) && peer_pin_ok(p->pin) &&
+	       !peer_addr_split(p->addr, host, &port);
 }
 
 /* ---- the list ------------------------------------------------------------------ */

@@ -57,7 +57,7 @@ int frame_send_v(struct link *l, unsigned type, uint64_t seq, const void *head, 
  */
 int frame_recv(struct link *l, struct frame *f, void *buf, size_t size, int64_t deadline,
 	       struct err *e) MUST_CHECK;
-/* The head only: f->length bytes are to be taken with link_recv(), then frame_verify() to be asked */
+/* The head only: take f->length bytes with link_recv(), then ask frame_verify() */
 int frame_recv_header(struct link *l, struct frame *f, int64_t deadline,
 		      struct err *e) MUST_CHECK;
 /* 0 or -EBADMSG; of WIRE_MEM always 0: its head was verified when it was received */

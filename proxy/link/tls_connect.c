@@ -171,7 +171,8 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 /* Only what can stand in the host part of a URL: nothing may end it early */
 static bool host_ok(const char *host)
 {
-	static const char ok[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%";
+	static const char ok[] = "abcdefghijklmnopqrstuvwxyz"
+				 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%";
 	size_t len = strnlen(host, HOST_MAX + 1);
 
 	return len && len <= HOST_MAX && strspn(host, ok) == len;
@@ -277,7 +278,9 @@ static int perform(struct tls *t, int64_t deadline, const char *host, uint16_t p
 
 	if (!left)
 		return err_set(e, -ETIMEDOUT, "connect to %s:%u", host, port);
-	code = curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT_MS, left < 0 ? (long)INT32_MAX : left);
+	if (left < 0)
+		left = INT32_MAX;
+	code = curl_easy_setopt(t->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)left);
 	if (!code)
 		code = curl_easy_perform(t->curl);
 	if (!code)
@@ -286,7 +289,9 @@ static int perform(struct tls *t, int64_t deadline, const char *host, uint16_t p
 	if (!code)
 		return 0;
 	r = curl_errno(code);
-	if (code == CURLE_COULDNT_CONNECT && !curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &sys) && sys)
+	if (code == CURLE_COULDNT_CONNECT)
+		curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &sys);
+	if (sys)
 		r = -(int)sys;
 	return err_say(e, r, "connect to %s:%u: %s", host, port,
 		       t->words[0] ? t->words : curl_easy_strerror(code));
@@ -319,7 +324,8 @@ static int set_up(struct tls *t, const struct identity *id, const char *host, ui
 	if (r)
 		return err_set(e, r, "the certificate of %s:%u", host, port);
 	if (strcmp(t->link.pin, pin))
-		return err_say(e, -EKEYREJECTED, "connect to %s:%u: another key is there", host, port);
+		return err_say(e, -EKEYREJECTED, "connect to %s:%u: another key is there",
+			       host, port);
 	return 0;
 }
 

@@ -63,8 +63,10 @@ static void test_limits(void **state)
 	assert_int_equal(frame_limit(WIRE_MEM), (1 << 20) + (64 << 10));
 	assert_int_equal(frame_limit(65535), FRAME_MAX);
 	assert_int_equal(frame_send(s.a, WIRE_MEM, 0, &c, FRAME_MAX + 1, SOON, NULL), -EMSGSIZE);
-	assert_int_equal(frame_send_v(s.a, WIRE_MEM, 0, &c, FRAME_MAX, &c, 1, SOON, NULL), -EMSGSIZE);
-	assert_int_equal(frame_send_v(s.a, 8, 0, &c, SIZE_MAX, &c, SIZE_MAX, SOON, NULL), -EMSGSIZE);
+	assert_int_equal(frame_send_v(s.a, 10, 0, &c, FRAME_MAX, &c, 1, SOON, NULL),
+			 -EMSGSIZE);
+	assert_int_equal(frame_send_v(s.a, 8, 0, &c, SIZE_MAX, &c, SIZE_MAX, SOON, NULL),
+			 -EMSGSIZE);
 	assert_int_equal(frame_send(s.a, 65536, 0, &c, 1, SOON, NULL), -EMSGSIZE);
 	assert_int_equal(link_try_recv(s.b, &c, 1), -EAGAIN);	/* nothing of it went out */
 	ends_close(&s);
@@ -97,8 +99,8 @@ static void test_blocking(void **state)
 		for (size_t split = 0; split <= sizes[i]; split += sizes[i] / 3 + 1) {
 			size_t n = sizes[i];
 
-			assert_int_equal(frame_send_v(s.a, 40 + (unsigned)i, UINT64_MAX - i, out, split,
-						      out + split, n - split, SOON, &e), 0);
+			assert_int_equal(frame_send_v(s.a, 40 + (unsigned)i, UINT64_MAX - i, out,
+						      split, out + split, n - split, SOON, &e), 0);
 			assert_int_equal(frame_recv(s.b, &f, in, sizeof(in), SOON, &e), 0);
 			assert_int_equal(f.type, 40 + i);
 			assert_int_equal(f.version, WIRE_NEWEST);
@@ -115,7 +117,7 @@ static void test_blocking(void **state)
 	assert_int_equal(link_recv(s.b, in, 65536, SOON, &e), 0);
 	assert_memory_equal(in, out, 65536);
 
-	assert_int_equal(frame_send(s.a, 1, 5, out, 100, SOON, &e), 0);	/* too long for the buffer */
+	assert_int_equal(frame_send(s.a, 1, 5, out, 100, SOON, &e), 0);	/* too long */
 	assert_int_equal(frame_recv(s.b, &f, in, 99, SOON, &e), -EMSGSIZE);
 	assert_int_equal(link_recv(s.b, in, f.length, SOON, &e), 0);
 	assert_int_equal(frame_verify(&f, in), 0);

@@ -191,7 +191,8 @@ static void test_files(void **state)
 static void test_sha256(void **state)
 {
 	/* FIPS 180-2: "abc" */
-	static const char abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+	static const char abc[] =
+		"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 	char hex[SHA256_HEX], base64[SHA256_BASE64], path[128];
 	uint8_t digest[SHA256_SIZE];
 	struct sha256 *s;

@@ -66,7 +66,8 @@ static size_t count(void)
 
 static void test_add_replace_remove(void **state)
 {
-	struct peer a = { "alpha", "10.0.0.1:7700", PIN_A }, b = { "b-2.x_y", "[fe80::1]:1", PIN_B };
+	struct peer a = { "alpha", "10.0.0.1:7700", PIN_A };
+	struct peer b = { "b-2.x_y", "[fe80::1]:1", PIN_B };
 	struct peers *ps;
 	struct stat st;
 	struct err e;

@@ -175,7 +175,8 @@ const struct policy_rule *policy_rule_next(const struct policy *p, const struct 
  * @path:	Absolute; of what isn't, the default is the answer
  * @rule:	Out, may be NULL: the rule that decided, NULL: the default
  */
-enum policy_verdict policy_path(const struct policy *p, const char *path, const struct policy_rule **rule)
+enum policy_verdict policy_path(const struct policy *p, const char *path,
+				const struct policy_rule **rule)
 {
 	const struct policy_rule *r = NULL;
 
@@ -215,7 +216,7 @@ const char *policy_rule_text(const struct policy_rule *rule, char *buf, size_t s
 	return buf;
 }
 
-/** inside() - Is @path the directory @dir, or below it?  Both spelled without detours; "" is the root */
+/** inside() - Is @path the directory @dir, or below it?  Neither has detours; "" is the root */
 static bool inside(const char *path, const char *dir)
 {
 	size_t n = strlen(dir);
@@ -229,8 +230,9 @@ static const char *origin_dir(const struct policy_rule *rule)
 	return rule->is == POLICY_ORIGIN ? there(rule, rule->dir) : NULL;
 }
 
-/** origin_around() - Is a path inside a directory that a rule other than @except gives to the origin? */
-static bool origin_around(const struct policy *p, const char *path, const struct policy_rule *except)
+/** origin_around() - Does a rule other than @except give a directory around this to the origin? */
+static bool origin_around(const struct policy *p, const char *path,
+			  const struct policy_rule *except)
 {
 	for (const struct policy_rule *r = policy_rule_next(p, NULL); r; r = policy_rule_next(p, r))
 		if (r != except && origin_dir(r) && inside(path, origin_dir(r)))
@@ -388,18 +390,19 @@ static int check_pattern(const char *pattern, struct err *e)
 		if (!n)
 			return err_say(e, -EINVAL, "\"%.200s\" has a slash too many", pattern);
 		if ((n == 1 && name[0] == '.') || (n == 2 && !strncmp(name, "..", 2)))
-			return err_say(e, -EINVAL, "\"%.200s\" can't have \".\" or \"..\" in it", pattern);
+			return err_say(e, -EINVAL, "\"%.200s\" can't have \".\" or \"..\" in it",
+				       pattern);
 		if (n > 2)
 			for (size_t i = 0; i + 1 < n; i++)
 				if (name[i] == '*' && name[i + 1] == '*')
 					return err_say(e, -EINVAL,
-						       "\"%.200s\": \"**\" stands for whole components, "
-						       "as in \"/tmp/**\"", pattern);
+						       "\"%.200s\": \"**\" stands for whole "
+						       "components, as in \"/tmp/**\"", pattern);
 	}
 	return 0;
 }
 
-/** dir_len() - Length of the directory in front of a "**" that is the only wildcard, -1: there is none */
+/** dir_len() - Length of the directory before a "**" that is the only wildcard, -1: there is none */
 static ssize_t dir_len(const char *pattern)
 {
 	size_t n = strlen(pattern);
@@ -415,7 +418,8 @@ static ssize_t dir_len(const char *pattern)
  *
  * Return: 0, -EINVAL: this is no pattern, -ENOSPC.
  */
-int policy_add_rule(struct policy *p, const char *pattern, enum policy_verdict is, const char *note, struct err *e)
+int policy_add_rule(struct policy *p, const char *pattern, enum policy_verdict is, const char *note,
+		    struct err *e)
 {
 	const struct policy_rule *last = there(p, p->last_rule);
 	ssize_t dir = dir_len(pattern);
@@ -451,7 +455,8 @@ static int check_origin(const struct policy *p, const struct policy_rule *rule, 
 	size_t n = strcspn(path, "*");
 
 	if (dir && !*dir)
-		return err_say(e, -EINVAL, "\"%s\" can't be origin: the root directory stays local", path);
+		return err_say(e, -EINVAL, "\"%s\" can't be origin: the root directory stays local",
+			       path);
 	if (dir)
 		return 0;
 	if (path[n])	/* what stands in front of the component with the first wildcard */
@@ -462,21 +467,23 @@ static int check_origin(const struct policy *p, const struct policy_rule *rule, 
 	if (origin_around(p, fixed, rule))
 		return 0;
 	return err_say(e, -EINVAL,
-		       "\"%.200s\" can't be origin by itself: a whole directory can (\"/directory/**\"), "
-		       "other patterns only refine inside one that is", path);
+		       "\"%.200s\" can't be origin by itself: a whole directory can "
+		       "(\"/directory/**\"), other patterns only refine inside one that is", path);
 }
 
 int policy_check_rule(const struct policy *p, const struct policy_rule *rule, struct err *e)
 {
 	const char *path = policy_rule_path(rule);
 
-	for (const struct policy_rule *r = policy_rule_next(p, NULL); r != rule; r = policy_rule_next(p, r)) {
+	for (const struct policy_rule *r = policy_rule_next(p, NULL); r != rule;
+	     r = policy_rule_next(p, r)) {
 		const char *dir = there(r, r->dir);
 
 		if ((dir && inside(path, dir)) || !strcmp(path, policy_rule_path(r)))
 			return err_say(e, -EINVAL,
-				       "\"%.200s\" never decides: rule %u, \"%.100s\", comes first and covers it; "
-				       "put the narrower rule in front", path, r->number, policy_rule_path(r));
+				       "\"%.200s\" never decides: rule %u, \"%.100s\", comes first "
+				       "and covers it; put the narrower rule in front",
+				       path, r->number, policy_rule_path(r));
 	}
 	return rule->is == POLICY_ORIGIN ? check_origin(p, rule, e) : 0;
 }

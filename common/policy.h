@@ -38,13 +38,15 @@ struct policy;
 struct policy_rule;
 
 /* @rule: which one decided, NULL: the default did.  May be NULL */
-enum policy_verdict policy_path(const struct policy *p, const char *path, const struct policy_rule **rule);
+enum policy_verdict policy_path(const struct policy *p, const char *path,
+				const struct policy_rule **rule);
 
 /* `rule 3: "/dev/null" is local`.  Return: @buf */
 const char *policy_rule_text(const struct policy_rule *rule, char *buf, size_t size);
 const char *policy_rule_path(const struct policy_rule *rule);
 const char *policy_rule_note(const struct policy_rule *rule);	/* "": none */
-const struct policy_rule *policy_rule_next(const struct policy *p, const struct policy_rule *rule);	/* NULL: first */
+const struct policy_rule *policy_rule_next(const struct policy *p,
+					   const struct policy_rule *rule); /* NULL: first */
 
 /*
  * The @i-th of the directories that are the origin's, "/tmp", NULL behind the last.  One that
@@ -78,8 +80,10 @@ struct policy_settings *policy_settings(struct policy *p);
 int policy_add_rule(struct policy *p, const char *pattern, enum policy_verdict is, const char *note,
 		    struct err *e) MUST_CHECK;
 /* Once all rules are there: does this one make sense among the others? */
-int policy_check_rule(const struct policy *p, const struct policy_rule *rule, struct err *e) MUST_CHECK;
+int policy_check_rule(const struct policy *p, const struct policy_rule *rule,
+		      struct err *e) MUST_CHECK;
 int policy_add_peer(struct policy *p, const char *peer, bool root, struct err *e) MUST_CHECK;
-int policy_add_user(struct policy *p, const char *user, struct err *e) MUST_CHECK;	/* to the last peer */
+int policy_add_user(struct policy *p, const char *user,
+		    struct err *e) MUST_CHECK; /* to the last peer */
 
 #endif

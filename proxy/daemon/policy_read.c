@@ -85,8 +85,10 @@ static int unknown_key(struct reading *rd, const json *member, const struct key 
 	size_t len = 0;
 
 	for (size_t i = 0; i < n && len < sizeof(list); i++)
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", keys[i].name);
-	err_say(rd->e, -EINVAL, "\"%.80s\" is not a key here; known are %s", json_key(member), list);
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "",
+					keys[i].name);
+	err_say(rd->e, -EINVAL, "\"%.80s\" is not a key here; known are %s", json_key(member),
+		list);
 	return fail_at(rd, member, -EINVAL);
 }
 
@@ -131,7 +133,8 @@ static int read_name(struct reading *rd, const json *value, const char **out)
 }
 
 /** read_verdict() - One of the verdicts in a bit set (1 << POLICY_...) */
-static int read_verdict(struct reading *rd, const json *value, unsigned allowed, enum policy_verdict *out)
+static int read_verdict(struct reading *rd, const json *value, unsigned allowed,
+			enum policy_verdict *out)
 {
 	const char *name = json_as_str(value);
 	char list[96] = "one of";
@@ -144,7 +147,8 @@ static int read_verdict(struct reading *rd, const json *value, unsigned allowed,
 			*out = v;
 			return 0;
 		}
-		len += (size_t)snprintf(list + len, sizeof(list) - len, " \"%s\"", policy_verdict_name(v));
+		len += (size_t)snprintf(list + len, sizeof(list) - len, " \"%s\"",
+					policy_verdict_name(v));
 	}
 	return must_be(rd, value, list);
 }
@@ -190,7 +194,7 @@ static int read_rule(struct reading *rd, const json *rule)
 	return r ? fail_at(rd, json_find(rule, "path"), r) : 0;
 }
 
-/** read_rules() - The list of rules; what can be wrong among them is looked at once all are there */
+/** read_rules() - The list; what can be wrong among rules is looked at once all are there */
 static int read_rules(struct reading *rd, const json *value)
 {
 	const struct policy_rule *rule = NULL;
@@ -227,7 +231,8 @@ static int read_peer_users(struct reading *rd, const json *value)
 	for (const json *i = json_first(value); i && !r; i = json_next(i)) {
 		r = read_name(rd, i, &name);
 		if (!r && !strcmp(name, "root")) {
-			r = err_say(rd->e, -EINVAL, "root is not named among the users, it needs \"root\": true");
+			r = err_say(rd->e, -EINVAL,
+				    "root is not named among the users, it needs \"root\": true");
 			fail_at(rd, i, r);
 		}
 	}
@@ -290,17 +295,20 @@ static int read_default(struct reading *rd, const json *value)
 
 static int read_sockets(struct reading *rd, const json *value)
 {
-	return read_verdict(rd, value, 1U << POLICY_ORIGIN | 1U << POLICY_LOCAL | 1U << POLICY_REFUSE,
+	return read_verdict(rd, value,
+			    1U << POLICY_ORIGIN | 1U << POLICY_LOCAL | 1U << POLICY_REFUSE,
 			    &policy_settings(rd->p)->sockets);
 }
 
 static int read_devices(struct reading *rd, const json *value)
 {
-	return read_verdict(rd, value, 1U << POLICY_ORIGIN | 1U << POLICY_REFUSE, &policy_settings(rd->p)->devices);
+	return read_verdict(rd, value, 1U << POLICY_ORIGIN | 1U << POLICY_REFUSE,
+			    &policy_settings(rd->p)->devices);
 }
 
 /** read_number() - A whole number that isn't written as a string */
-static int read_number(struct reading *rd, const json *value, int64_t min, int64_t max, int64_t *out)
+static int read_number(struct reading *rd, const json *value, int64_t min, int64_t max,
+		       int64_t *out)
 {
 	char what[96];
 	int64_t v;
@@ -309,7 +317,8 @@ static int read_number(struct reading *rd, const json *value, int64_t min, int64
 		*out = v;
 		return 0;
 	}
-	snprintf(what, sizeof(what), "a whole number from %lld to %lld", (long long)min, (long long)max);
+	snprintf(what, sizeof(what), "a whole number from %lld to %lld", (long long)min,
+		 (long long)max);
 	return must_be(rd, value, what);
 }
 
@@ -380,7 +389,8 @@ static int add_defaults(struct reading *rd)
 
 	if (!json_find(rd->root, "rules"))
 		for (size_t i = 0; i < ARRAY_SIZE(default_rules) && !r; i++)
-			r = policy_add_rule(rd->p, default_rules[i].path, default_rules[i].is, NULL, rd->e);
+			r = policy_add_rule(rd->p, default_rules[i].path, default_rules[i].is, NULL,
+					    rd->e);
 	if (!json_find(rd->root, "peers") && !r) {
 		r = policy_add_peer(rd->p, "*", false, rd->e);
 		if (!r)

@@ -17,8 +17,9 @@
 
 /* @name: what errors call the text */
 int policy_read(const char *path, struct policy **out, struct err *e) MUST_CHECK;
-int policy_parse(const char *text, size_t len, const char *name, struct policy **out, struct err *e) MUST_CHECK;
-int policy_default(struct policy **out, struct err *e) MUST_CHECK;	/* what an empty file, {}, means */
+int policy_parse(const char *text, size_t len, const char *name, struct policy **out,
+		 struct err *e) MUST_CHECK;
+int policy_default(struct policy **out, struct err *e) MUST_CHECK;	/* what "{}" means */
 void policy_free(struct policy *p);
 
 static inline void scope_policy_free(struct policy **p)

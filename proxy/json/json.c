@@ -2,8 +2,8 @@
 /*
  * json.c - JSON documents: the door to cJSON
  *
- * Reading is done twice.  A scanner of our own walks the text first, builds nothing and
- * knows for each byte why it may stand there: it is what makes reading total, bounds the
+ * Reading is done twice.  A scanner of our own, scan.c, walks the text first, builds nothing
+ * and knows for each byte why it may stand there: it is what makes reading total, bounds the
  * depth and gives errors a place.  Only then does cJSON build its tree, and can fail for
  * want of memory alone.  The tree knows no places; a place is found again by walking the
  * text along a list of child numbers ("the third child of the first child"), so that the
@@ -11,6 +11,7 @@
  */
 #include "proxy/json/json.h"
 
+#include <assert.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 #include <sys/stat.h>
 
 #include "common/scope.h"
+#include "proxy/json/scan.h"
 
 /* The first integer that a double can't tell from its neighbour */
 #define EXACT_END (INT64_C(1) << 53)
@@ -28,289 +30,10 @@
 #define PRINT_END INT64_C(1000000000000000)
 /* Any int64_t in decimal, any double of 17 digits */
 #define RAW_SIZE 32
-/* cJSON copies a number into 64 bytes */
-#define NUMBER_MAX 60
 /* A bit of cJSON's type word that cJSON doesn't use: something is missing in this container */
 #define TYPE_LOST (1 << 20)
 
-/* ---- scanning --------------------------------------------------------------------- */
-
-/**
- * struct scan - A walk through a text
- * @text:	Its beginning
- * @at:		The next byte; where the error is, once there is one
- * @end:	Behind its last byte
- * @why:	What is wrong at @at, NULL while nothing is
- */
-struct scan {
-	const char *text, *at, *end;
-	const char *why;
-};
-
-/** scan_bad() - Note the first error.  Return: false */
-static bool scan_bad(struct scan *s, const char *at, const char *why)
-{
-	if (!s->why) {
-		s->at = at;
-		s->why = why;
-	}
-	return false;
-}
-
-static void scan_space(struct scan *s)
-{
-	while (s->at < s->end && *s->at && strchr(" \t\r\n", *s->at))
-		s->at++;
-}
-
-/** scan_is() - Step over @c if it is what comes next */
-static bool scan_is(struct scan *s, char c)
-{
-	if (s->at == s->end || *s->at != c)
-		return false;
-	s->at++;
-	return true;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-/** scan_hex4() - The four digits of a \u escape.  Return: the number, -1: there are none */
-static int scan_hex4(struct scan *s)
-{
-	int v = 0;
-
-	if (s->end - s->at < 4)
-		return -1;
-	for (int i = 0; i < 4; i++) {
-		int d = hex_digit(s->at[i]);
-
-		if (d < 0)
-			return -1;
-		v = v * 16 + d;
-	}
-	s->at += 4;
-	return v;
-}
-
-/** scan_escape() - What follows a backslash */
-static bool scan_escape(struct scan *s)
-{
-	const char *start = s->at - 1;
-	int v;
-
-	if (s->at < s->end && *s->at && strchr("\"\\/bfnrt", *s->at)) {
-		s->at++;
-		return true;
-	}
-	if (!scan_is(s, 'u'))
-		return scan_bad(s, start, "unknown escape in a string");
-	v = scan_hex4(s);
-	if (v < 0)
-		return scan_bad(s, start, "\\u needs four hexadecimal digits");
-	if (!v)
-		return scan_bad(s, start, "a string can't contain NUL");
-	if (v < 0xd800 || v > 0xdfff)
-		return true;
-	if (v < 0xdc00 && scan_is(s, '\\') && scan_is(s, 'u')) {
-		v = scan_hex4(s);
-		if (v >= 0xdc00 && v <= 0xdfff)
-			return true;
-	}
-	return scan_bad(s, start, "half of a surrogate pair");
-}
-
-static bool scan_string(struct scan *s)
-{
-	const char *start = s->at;
-
-	s->at++;	/* the opening quote */
-	while (s->at < s->end) {
-		unsigned char c = (unsigned char)*s->at++;
-
-		if (c == '"')
-			return true;
-		if (c < 0x20)
-			return scan_bad(s, s->at - 1, c ? "control character in a string" : "NUL byte");
-		if (c == '\\' && !scan_escape(s))
-			return false;
-	}
-	return scan_bad(s, start, "this string has no end");
-}
-
-/** scan_digits() - At least one digit */
-static bool scan_digits(struct scan *s)
-{
-	const char *start = s->at;
-
-	while (s->at < s->end && *s->at >= '0' && *s->at <= '9')
-		s->at++;
-	return s->at > start;
-}
-
-static bool scan_number(struct scan *s)
-{
-	const char *start = s->at;
-
-	scan_is(s, '-');
-	if (!scan_is(s, '0') && !scan_digits(s))
-		return scan_bad(s, start, "not a number");
-	if (scan_is(s, '.') && !scan_digits(s))
-		return scan_bad(s, start, "a number needs digits behind its point");
-	if (scan_is(s, 'e') || scan_is(s, 'E')) {
-		if (!scan_is(s, '+'))
-			scan_is(s, '-');
-		if (!scan_digits(s))
-			return scan_bad(s, start, "a number needs digits in its exponent");
-	}
-	if (s->at - start > NUMBER_MAX)
-		return scan_bad(s, start, "a number of too many digits");
-	return true;
-}
-
-static bool scan_value(struct scan *s, unsigned depth);
-
-/** scan_name() - A member's name and the colon, up to its value */
-static bool scan_name(struct scan *s)
-{
-	scan_space(s);
-	if (s->at == s->end || *s->at != '"')
-		return scan_bad(s, s->at, "expected a name in double quotes");
-	if (!scan_string(s))
-		return false;
-	scan_space(s);
-	return scan_is(s, ':') || scan_bad(s, s->at, "expected ':' after the name");
-}
-
-/**
- * scan_children() - The inside of an object or array, whose bracket has been read
- * @close:	The bracket that ends it, '}' or ']'
- * @depth:	Brackets that are open, this one included
- */
-static bool scan_children(struct scan *s, char close, unsigned depth)
-{
-	const char *more = close == '}' ? "expected ',' or '}'" : "expected ',' or ']'";
-
-	if (depth > JSON_MAX_DEPTH)
-		return scan_bad(s, s->at - 1, "nested too deeply (more than 64 levels)");
-	scan_space(s);
-	if (scan_is(s, close))
-		return true;
-	for (;;) {
-		if (close == '}' && !scan_name(s))
-			return false;
-		if (!scan_value(s, depth))
-			return false;
-		scan_space(s);
-		if (scan_is(s, close))
-			return true;
-		if (!scan_is(s, ','))
-			return scan_bad(s, s->at, more);
-	}
-}
-
-/** scan_word() - true, false, null */
-static bool scan_word(struct scan *s)
-{
-	static const char *const words[] = { "true", "false", "null" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		size_t n = strlen(words[i]);
-
-		if ((size_t)(s->end - s->at) >= n && !memcmp(s->at, words[i], n)) {
-			s->at += n;
-			return true;
-		}
-	}
-	return scan_bad(s, s->at, s->at < s->end && !*s->at ? "NUL byte" : "expected a value");
-}
-
-/** scan_value() - Any value, with the space in front of it */
-static bool scan_value(struct scan *s, unsigned depth)
-{
-	scan_space(s);
-	if (s->at == s->end)
-		return scan_bad(s, s->at, "the text ends where a value is expected");
-	if (scan_is(s, '{'))
-		return scan_children(s, '}', depth + 1);
-	if (scan_is(s, '['))
-		return scan_children(s, ']', depth + 1);
-	if (*s->at == '"')
-		return scan_string(s);
-	if (*s->at == '-' || (*s->at >= '0' && *s->at <= '9'))
-		return scan_number(s);
-	return scan_word(s);
-}
-
-static bool scan_document(struct scan *s)
-{
-	if (!scan_value(s, 0))
-		return false;
-	scan_space(s);
-	return s->at == s->end ||
-	       scan_bad(s, s->at, *s->at ? "something follows the end of the document" : "NUL byte");
-}
-
-/** scan_place() - Line and column of @s->at, from 1; bytes that continue a UTF-8 character don't count */
-static void scan_place(const struct scan *s, unsigned *line, unsigned *col)
-{
-	*line = *col = 1;
-	for (const char *p = s->text; p < s->at; p++) {
-		if (*p == '\n') {
-			++*line;
-			*col = 1;
-		} else if (((unsigned char)*p & 0xc0) != 0x80) {
-			++*col;
-		}
-	}
-}
-
-/**
- * scan_child() - Go to the @n-th child of the container that comes next, in a text known to be good
- * @last:	This is the end of the way: stop in front of a member's name, not of its value
- */
-static void scan_child(struct scan *s, size_t n, bool last)
-{
-	bool object;
-
-	scan_space(s);
-	object = *s->at++ == '{';
-	for (;; n--) {
-		scan_space(s);
-		if (!n && last)
-			return;
-		if (object)
-			scan_name(s);
-		if (!n)
-			return;
-		scan_value(s, 0);
-		scan_space(s);
-		s->at++;	/* the comma */
-	}
-}
-
-/**
- * struct way - The way from the root to a value: the number of the child to take at each level
- */
-struct way {
-	size_t step[JSON_MAX_DEPTH];
-	unsigned len;
-};
-
-static void scan_way(struct scan *s, const struct way *w)
-{
-	scan_space(s);
-	for (unsigned i = 0; i < w->len; i++)
-		scan_child(s, w->step[i], i + 1 == w->len);
-}
+static_assert(JSON_MAX_DEPTH == SCAN_MAX_DEPTH, "a way leads to every value");
 
 /* ---- parsing ---------------------------------------------------------------------- */
 
@@ -406,7 +129,8 @@ static bool keep_digits(json *j)
 	for (json *c = j->child; c; c = c->next)
 		if (!keep_digits(c))
 			return false;
-	if (!cJSON_IsNumber(j) || !isfinite(j->valuedouble) || fabs(j->valuedouble) < (double)PRINT_END)
+	if (!cJSON_IsNumber(j) || !isfinite(j->valuedouble) ||
+	    fabs(j->valuedouble) < (double)PRINT_END)
 		return true;
 	j->valuestring = cJSON_malloc(RAW_SIZE);
 	if (!j->valuestring)
@@ -533,7 +257,8 @@ static bool find_way(const json *from, const json *j, struct way *w)
 	return false;
 }
 
-int json_place(const char *text, size_t len, const json *root, const json *j, unsigned *line, unsigned *col)
+int json_place(const char *text, size_t len, const json *root, const json *j, unsigned *line,
+	       unsigned *col)
 {
 	struct scan s = { .text = text, .at = text, .end = text + len };
 	struct way w = { .len = 0 };
@@ -648,7 +373,7 @@ static json *new_str(const char *v)
 	return v ? cJSON_CreateString(v) : NULL;
 }
 
-/** new_int() - A number that is printed with all its digits, or a string where a number couldn't hold it */
+/** new_int() - A number that is printed with all its digits, or a string where it couldn't be */
 static json *new_int(int64_t v)
 {
 	char digits[RAW_SIZE];
@@ -656,7 +381,8 @@ static json *new_int(int64_t v)
 	if (v > -PRINT_END && v < PRINT_END)
 		return cJSON_CreateNumber((double)v);
 	snprintf(digits, sizeof(digits), "%" PRId64, v);
-	return v > -EXACT_END && v < EXACT_END ? cJSON_CreateRaw(digits) : cJSON_CreateString(digits);
+	return v > -EXACT_END && v < EXACT_END ? cJSON_CreateRaw(digits)
+					       : cJSON_CreateString(digits);
 }
 
 static json *new_hex(uint64_t v)
@@ -764,7 +490,9 @@ int json_as_int(const json *j, int64_t *out)
 	if (cJSON_IsString(j))
 		return digits_int(j->valuestring, out);
 	if (cJSON_IsRaw(j))
-		return digits_int(j->valuestring, out) || *out <= -EXACT_END || *out >= EXACT_END ? -EINVAL : 0;
+		return digits_int(j->valuestring, out) || *out <= -EXACT_END || *out >= EXACT_END
+			       ? -EINVAL
+			       : 0;
 	/* the comparisons are false for what isn't finite */
 	if (!cJSON_IsNumber(j) || !(fabs(j->valuedouble) < (double)EXACT_END))
 		return -EINVAL;
@@ -848,8 +576,9 @@ size_t json_count(const json *j)
 /** wrong() - The sentence for a member that is missing, or isn't @what */
 static int wrong(const json *member, const char *key, const char *what, struct err *e)
 {
-	return err_say(e, -EINVAL, member ? "\"%.80s\" must be %s" : "\"%.80s\" is missing, it must be %s",
-		       key, what);
+	return err_say(e, -EINVAL,
+		       member ? "\"%.80s\" must be %s" : "\"%.80s\" is missing, it must be %s", key,
+		       what);
 }
 
 int json_get_str(const json *o, const char *key, const char **out, struct err *e)
@@ -860,7 +589,8 @@ int json_get_str(const json *o, const char *key, const char **out, struct err *e
 	return *out ? 0 : wrong(j, key, "a string", e);
 }
 
-int json_get_int(const json *o, const char *key, int64_t min, int64_t max, int64_t *out, struct err *e)
+int json_get_int(const json *o, const char *key, int64_t min, int64_t max, int64_t *out,
+		 struct err *e)
 {
 	const json *j = json_find(o, key);
 	char what[96];
@@ -878,7 +608,9 @@ int json_get_hex(const json *o, const char *key, uint64_t *out, struct err *e)
 {
 	const json *j = json_find(o, key);
 
-	return json_as_hex(j, out) ? wrong(j, key, "a string such as \"0x1f\", of at most 64 bits", e) : 0;
+	return json_as_hex(j, out)
+		       ? wrong(j, key, "a string such as \"0x1f\", of at most 64 bits", e)
+		       : 0;
 }
 
 int json_get_bool(const json *o, const char *key, bool *out, struct err *e)
@@ -896,7 +628,8 @@ int json_get_bool(const json *o, const char *key, bool *out, struct err *e)
  * @size:	Room in @buf
  * @len:	How many there were
  */
-int json_get_bytes(const json *o, const char *key, void *buf, size_t size, size_t *len, struct err *e)
+int json_get_bytes(const json *o, const char *key, void *buf, size_t size, size_t *len,
+		   struct err *e)
 {
 	const json *j = json_find(o, key);
 	const char *hex = json_as_str(j);
@@ -908,7 +641,7 @@ int json_get_bytes(const json *o, const char *key, void *buf, size_t size, size_
 	if (n / 2 > size)
 		return err_say(e, -EINVAL, "\"%.80s\" is longer than %zu bytes", key, size);
 	for (size_t i = 0; i < n; i += 2) {
-		int high = hex_digit(hex[i]), low = hex_digit(hex[i + 1]);
+		int high = scan_hex_digit(hex[i]), low = scan_hex_digit(hex[i + 1]);
 
 		if (high < 0 || low < 0)
 			return wrong(j, key, "a string of pairs of hexadecimal digits", e);

@@ -43,7 +43,7 @@ static inline void scope_json_free(json **j)
 /* Builders: a name that is there already is replaced */
 bool json_put(json *obj, const char *key, json *child);
 bool json_put_str(json *obj, const char *key, const char *v);
-bool json_put_int(json *obj, const char *key, int64_t v);	/* a number below 2^53, else a decimal string */
+bool json_put_int(json *obj, const char *key, int64_t v);	/* from 2^53 on a decimal string */
 bool json_put_hex(json *obj, const char *key, uint64_t v);	/* "0x1f" */
 bool json_put_bool(json *obj, const char *key, bool v);
 bool json_put_bytes(json *obj, const char *key, const void *p, size_t len);	/* "00ff" */
@@ -53,13 +53,15 @@ bool json_push_int(json *arr, int64_t v);
 bool json_push_hex(json *arr, uint64_t v);
 bool json_ok(const json *j);	/* nothing was lost while this document was built */
 
-/* Checked readers: 0, or -EINVAL and a sentence that names the key.  @o may be anything, also NULL */
+/* Checked readers: 0, or -EINVAL and a sentence that names the key.  @o may be anything, NULL too */
 const json *json_find(const json *o, const char *key);	/* NULL: absent */
 int json_get_str(const json *o, const char *key, const char **out, struct err *e) MUST_CHECK;
-int json_get_int(const json *o, const char *key, int64_t min, int64_t max, int64_t *out, struct err *e) MUST_CHECK;
+int json_get_int(const json *o, const char *key, int64_t min, int64_t max, int64_t *out,
+		 struct err *e) MUST_CHECK;
 int json_get_hex(const json *o, const char *key, uint64_t *out, struct err *e) MUST_CHECK;
 int json_get_bool(const json *o, const char *key, bool *out, struct err *e) MUST_CHECK;
-int json_get_bytes(const json *o, const char *key, void *buf, size_t size, size_t *len, struct err *e) MUST_CHECK;
+int json_get_bytes(const json *o, const char *key, void *buf, size_t size, size_t *len,
+		   struct err *e) MUST_CHECK;
 int json_get_array(const json *o, const char *key, const json **out, struct err *e) MUST_CHECK;
 int json_get_object(const json *o, const char *key, const json **out, struct err *e) MUST_CHECK;
 
@@ -86,8 +88,9 @@ size_t json_count(const json *j);
  * a column is counted in characters; json_read_file() puts "PATH: " in front.
  */
 int json_parse(const char *text, size_t len, json **out, struct err *e) MUST_CHECK;
-char *json_text(const json *j, bool pretty) MUST_CHECK;	/* malloc()ed; NULL: out of memory, now or earlier */
-int json_read_text(const char *path, size_t max_bytes, char **text, size_t *len, struct err *e) MUST_CHECK;
+char *json_text(const json *j, bool pretty) MUST_CHECK;	/* malloc()ed; NULL: out of memory */
+int json_read_text(const char *path, size_t max_bytes, char **text, size_t *len,
+		   struct err *e) MUST_CHECK;
 int json_read_file(const char *path, size_t max_bytes, json **out, struct err *e) MUST_CHECK;
 
 /*
@@ -97,6 +100,7 @@ int json_read_file(const char *path, size_t max_bytes, json **out, struct err *e
 int json_where(const char *text, const char *pointer, unsigned *line, unsigned *col);
 
 /* The same for @j, a value of the document @root that was parsed from @text */
-int json_place(const char *text, size_t len, const json *root, const json *j, unsigned *line, unsigned *col);
+int json_place(const char *text, size_t len, const json *root, const json *j, unsigned *line,
+	       unsigned *col);
 
 #endif

@@ -40,6 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	for (size_t i = 0; policy_origin_dirs(p, i); i++)
 		assert(policy_origin_dirs(p, i)[0] == '/');
-	assert(!policy_user_allowed(p, "nobody's name", "alice", 0) || memmem(data, len, "true", 4));
+	assert(!policy_user_allowed(p, "nobody's name", "alice", 0) ||
+	       memmem(data, len, "true", 4));
 	return 0;
 }

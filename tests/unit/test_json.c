@@ -27,9 +27,22 @@ static json *parse(const char *text)
 static void test_good_texts(void **state)
 {
 	static const char *const same[] = {
-		"null", "true", "false", "0", "-1", "\"\"", "[]", "{}", "[1,[2,[3,{\"a\":[]}]]]",
-		"{\"a\":1,\"A\":2,\"\":3}", "\"\\\\ \\\" \\n \\u0001\"", "9007199254740991", "-9007199254740991",
-		"9007199254740992", "\"\xff\xfe\"", "[0.5,1e+100]",
+		"null",
+		"true",
+		"false",
+		"0",
+		"-1",
+		"\"\"",
+		"[]",
+		"{}",
+		"[1,[2,[3,{\"a\":[]}]]]",
+		"{\"a\":1,\"A\":2,\"\":3}",
+		"\"\\\\ \\\" \\n \\u0001\"",
+		"9007199254740991",
+		"-9007199254740991",
+		"9007199254740992",
+		"\"\xff\xfe\"",
+		"[0.5,1e+100]",
 	};
 	(void)state;
 
@@ -43,7 +56,8 @@ static void test_good_texts(void **state)
 		AUTO_JSON json *j = parse(" \t\r\n[ 1 , \"\\ud83d\\ude00\\u00e4\\/\" ]\n");
 
 		assert_int_equal(json_count(j), 2);
-		assert_string_equal(json_as_str(json_next(json_first(j))), "\xf0\x9f\x98\x80\xc3\xa4/");
+		assert_string_equal(json_as_str(json_next(json_first(j))),
+				    "\xf0\x9f\x98\x80\xc3\xa4/");
 	}
 }
 
@@ -53,9 +67,11 @@ static void test_bad_texts(void **state)
 		const char *text, *error;
 		size_t len;	/* 0: strlen */
 	} rows[] = {
-		{ .text = "", .error = "line 1, column 1: the text ends where a value is expected" },
+		{ .text = "",
+		  .error = "line 1, column 1: the text ends where a value is expected" },
 		{ .text = "\n\n  ", .error = "line 3, column 3: the text ends" },
-		{ .text = "{\n\t\"a\": 1,\n\t\"b\" 2\n}", .error = "line 3, column 6: expected ':'" },
+		{ .text = "{\n\t\"a\": 1,\n\t\"b\" 2\n}",
+		  .error = "line 3, column 6: expected ':'" },
 		{ .text = "[1,]", .error = "column 4: expected a value" },
 		{ .text = "{\"a\":1,}", .error = "column 8: expected a name" },
 		{ .text = "{a:1}", .error = "column 2: expected a name" },
@@ -86,7 +102,8 @@ static void test_bad_texts(void **state)
 		{ .text = "{}", .len = 1, .error = "expected a name" },
 		{ .text = "0.0000000000000000000000000000000000000000000000000000000000000001",
 		  .error = "too many digits" },
-		{ .text = "{\"a\":1,\n \"b\":{},\n\"\\u0061\":2}", .error = "line 3, column 1: this name is in" },
+		{ .text = "{\"a\":1,\n \"b\":{},\n\"\\u0061\":2}",
+		  .error = "line 3, column 1: this name is in" },
 		{ .text = "[1,{\"x\":[[],{\"k\":1,\"l\":2,\"k\":{}}]}]",
 		  .error = "column 26: this name is in the object twice" },
 		/* a column is counted in characters */
@@ -117,7 +134,8 @@ static void test_depth(void **state)
 		memset(text, '[', depth);
 		memset(text + depth, ']', depth);
 		text[2 * depth] = '\0';
-		assert_int_equal(json_parse(text, 2 * depth, &j, &e), depth > JSON_MAX_DEPTH ? -EINVAL : 0);
+		assert_int_equal(json_parse(text, 2 * depth, &j, &e),
+				 depth > JSON_MAX_DEPTH ? -EINVAL : 0);
 		json_free(j);
 	}
 	assert_non_null(strstr(e.text, "line 1, column 65: nested too deeply"));
@@ -147,18 +165,28 @@ static void test_build(void **state)
 	assert_true(json_put(o, "a", arr));
 	assert_true(json_ok(o));
 	text = json_text(o, false);
-	assert_string_equal(text,
-			    "{\"s\":\"a\\\"b\",\"i\":1000000000000001,\"max\":\"9223372036854775807\","
-			    "\"min\":\"-9223372036854775808\",\"h\":\"0xffffffffffffffff\",\"b\":true,"
-			    "\"y\":\"00ff\",\"none\":\"\","
-			    "\"a\":[\"x\",9007199254740991,\"9007199254740992\",\"0x1f\",{}]}");
+	assert_string_equal(
+		text, "{\"s\":\"a\\\"b\",\"i\":1000000000000001,\"max\":\"9223372036854775807\","
+		      "\"min\":\"-9223372036854775808\",\"h\":\"0xffffffffffffffff\",\"b\":true,"
+		      "\"y\":\"00ff\",\"none\":\"\","
+		      "\"a\":[\"x\",9007199254740991,\"9007199254740992\",\"0x1f\",{}]}");
 }
 
 static void test_integers_keep_their_bits(void **state)
 {
 	static const int64_t values[] = {
-		0, 1, -1, 999999999999999, 1000000000000000, 1234567890123457, 9007199254740991, 9007199254740992,
-		-9007199254740991, -9007199254740993, INT64_MAX, INT64_MIN,
+		0,
+		1,
+		-1,
+		999999999999999,
+		1000000000000000,
+		1234567890123457,
+		9007199254740991,
+		9007199254740992,
+		-9007199254740991,
+		-9007199254740993,
+		INT64_MAX,
+		INT64_MIN,
 	};
 	(void)state;
 
@@ -207,9 +235,10 @@ static void test_what_was_lost_is_not_written(void **state)
 
 static void test_checked_readers(void **state)
 {
-	AUTO_JSON json *o = parse("{\"s\":\"x\",\"i\":12,\"f\":1.5,\"big\":9007199254740992,\"inf\":1e999,"
-				  "\"h\":\"0xDEADbeef00000001\",\"t\":true,\"y\":\"00fF\",\"odd\":\"0\",\"a\":[],"
-				  "\"o\":{},\"n\":null}");
+	AUTO_JSON json *o = parse(
+		"{\"s\":\"x\",\"i\":12,\"f\":1.5,\"big\":9007199254740992,\"inf\":1e999,"
+		"\"h\":\"0xDEADbeef00000001\",\"t\":true,\"y\":\"00fF\",\"odd\":\"0\",\"a\":[],"
+		"\"o\":{},\"n\":null}");
 	const json *j = NULL;
 	const char *s = NULL;
 	uint64_t h = 0;
@@ -236,13 +265,18 @@ static void test_checked_readers(void **state)
 	READ_ERROR(json_get_str(o, "i", &s, &e), "\"i\" must be a string");
 	READ_ERROR(json_get_str(o, "gone", &s, &e), "\"gone\" is missing, it must be a string");
 	READ_ERROR(json_get_str(NULL, "s", &s, &e), "\"s\" is missing, it must be a string");
-	READ_ERROR(json_get_int(o, "i", 0, 11, &v, &e), "\"i\" must be a whole number from 0 to 11");
-	READ_ERROR(json_get_int(o, "f", 0, 11, &v, &e), "\"f\" must be a whole number from 0 to 11");
-	READ_ERROR(json_get_int(o, "s", 0, 11, &v, &e), "\"s\" must be a whole number from 0 to 11");
+	READ_ERROR(json_get_int(o, "i", 0, 11, &v, &e),
+		   "\"i\" must be a whole number from 0 to 11");
+	READ_ERROR(json_get_int(o, "f", 0, 11, &v, &e),
+		   "\"f\" must be a whole number from 0 to 11");
+	READ_ERROR(json_get_int(o, "s", 0, 11, &v, &e),
+		   "\"s\" must be a whole number from 0 to 11");
 	READ_ERROR(json_get_int(o, "big", 0, INT64_MAX, &v, &e),
 		   "\"big\" must be a whole number from 0 to 9223372036854775807");
-	READ_ERROR(json_get_int(o, "inf", 0, 1, &v, &e), "\"inf\" must be a whole number from 0 to 1");
-	READ_ERROR(json_get_hex(o, "s", &h, &e), "\"s\" must be a string such as \"0x1f\", of at most 64 bits");
+	READ_ERROR(json_get_int(o, "inf", 0, 1, &v, &e),
+		   "\"inf\" must be a whole number from 0 to 1");
+	READ_ERROR(json_get_hex(o, "s", &h, &e),
+		   "\"s\" must be a string such as \"0x1f\", of at most 64 bits");
 	READ_ERROR(json_get_bool(o, "n", &b, &e), "\"n\" must be true or false");
 	READ_ERROR(json_get_bytes(o, "odd", buf, 2, &len, &e),
 		   "\"odd\" must be a string of pairs of hexadecimal digits");

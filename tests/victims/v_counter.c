@@ -4,8 +4,8 @@
  *
  *	v_counter FILE [IDFILE]
  *
- * Empties FILE, then appends "ID COUNTER" every 5 ms, each line one synchronous O_APPEND write.  ID is
- * what IDFILE (/etc/machine-id) contains at that moment, hence says on which host it ran.  At
+ * Empties FILE, then appends "ID COUNTER" every 5 ms, each line one synchronous O_APPEND write.
+ * ID is what IDFILE (/etc/machine-id) contains at that moment, hence says on which host it ran.  At
  * the end it reads FILE: each number must be there exactly once, in order.  Two of it, or one
  * that was set back, would have written a number twice.
  */

@@ -47,14 +47,16 @@ static void ask_ids(struct text *t)
 	put(t, "groups");
 	for (int i = 0; i < n; i++)
 		put(t, " %d", groups[i]);
-	put(t, "\npid %d parent %d group %d session %d\n", getpid(), getppid(), getpgrp(), getsid(0));
+	put(t, "\npid %d parent %d group %d session %d\n", getpid(), getppid(), getpgrp(),
+	    getsid(0));
 }
 
 /** ask_status() - The lines of /proc/self/status that are about what the process may */
 static void ask_status(struct text *t)
 {
-	static const char *const wanted[] = { "Name:", "Umask:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:",
-					      "NoNewPrivs:", "Seccomp:", "SigBlk:", "SigIgn:", "SigCgt:" };
+	static const char *const wanted[] = { "Name:",	  "Umask:",  "CapInh:", "CapPrm:",
+					      "CapEff:",  "CapBnd:", "CapAmb:", "NoNewPrivs:",
+					      "Seccomp:", "SigBlk:", "SigIgn:", "SigCgt:" };
 	FILE *f = fopen("/proc/self/status", "re");
 	char line[512];
 
@@ -87,10 +89,12 @@ static void ask_rest(struct text *t)
 		struct rlimit l = { 0 };
 
 		getrlimit(i, &l);
-		put(t, "rlimit %d: %llu %llu\n", i, (unsigned long long)l.rlim_cur, (unsigned long long)l.rlim_max);
+		put(t, "rlimit %d: %llu %llu\n", i, (unsigned long long)l.rlim_cur,
+		    (unsigned long long)l.rlim_max);
 	}
 	errno = 0;
-	put(t, "nice %d\nscheduler %d\n", getpriority(PRIO_PROCESS, 0), (int)syscall(SYS_sched_getscheduler, 0));
+	put(t, "nice %d\nscheduler %d\n", getpriority(PRIO_PROCESS, 0),
+	    (int)syscall(SYS_sched_getscheduler, 0));
 	CPU_ZERO(&cpus);
 	sched_getaffinity(0, sizeof(cpus), &cpus);
 	put(t, "cpus %d of which 0: %d\n", CPU_COUNT(&cpus), !!CPU_ISSET(0, &cpus));
@@ -166,6 +170,7 @@ int main(void)
 		differ(before.at, now.at);
 	/* and it is in force */
 	fd = dup(1);
-	CHECK(fd >= 0 && fcntl(fd, F_DUPFD, 333) < 0 && errno == EINVAL, "RLIMIT_NOFILE has no effect");
+	CHECK(fd >= 0 && fcntl(fd, F_DUPFD, 333) < 0 && errno == EINVAL,
+	      "RLIMIT_NOFILE has no effect");
 	return victim_ok();
 }

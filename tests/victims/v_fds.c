@@ -19,7 +19,8 @@
 #define PIPE_CONTENT "what was in the pipe"
 #define EPOLL_DATA UINT64_C(0xfeedfacecafebeef)
 
-static int event, semaphore, timer, signals, epoll, memory, watch, watched, pipe_fd[2], packets[2], duplex[2];
+static int event, semaphore, timer, signals, epoll, memory, watch, watched, pipe_fd[2], packets[2],
+	duplex[2];
 static int append, reader, same_offset, own_offset, high, directory, path_only;
 static char dir[256], file[300];
 static unsigned long timer_ticks;
@@ -38,10 +39,12 @@ static void check_flags(void)
 	for (int fd = 0; fd < 1024; fd++) {
 		int flags = fcntl(fd, F_GETFD);
 
-		CHECK(flags == flags_at_start[fd], "descriptor %d: flags %d, were %d", fd, flags, flags_at_start[fd]);
+		CHECK(flags == flags_at_start[fd], "descriptor %d: flags %d, were %d", fd, flags,
+		      flags_at_start[fd]);
 		if (flags >= 0 && fd > 2)
-			CHECK(fcntl(fd, F_GETFL) == status_at_start[fd], "descriptor %d: status %#o, was %#o", fd,
-			      fcntl(fd, F_GETFL), status_at_start[fd]);
+			CHECK(fcntl(fd, F_GETFL) == status_at_start[fd],
+			      "descriptor %d: status %#o, was %#o", fd, fcntl(fd, F_GETFL),
+			      status_at_start[fd]);
 	}
 }
 
@@ -54,7 +57,8 @@ static void add_to_epoll(int fd, uint32_t events, uint64_t data)
 
 static void set_up_kernel_objects(void)
 {
-	struct itimerspec every = { .it_interval.tv_nsec = 50 * NS_PER_MS, .it_value.tv_nsec = 50 * NS_PER_MS };
+	struct itimerspec every = { .it_interval.tv_nsec = 50 * NS_PER_MS,
+				    .it_value.tv_nsec = 50 * NS_PER_MS };
 	sigset_t set;
 
 	event = eventfd(41, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -66,14 +70,17 @@ static void set_up_kernel_objects(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signals = signalfd(-1, &set, SFD_NONBLOCK);
 	memory = (int)syscall(SYS_memfd_create, "v_fds", 3 /* CLOEXEC, ALLOW_SEALING */);
-	CHECK(memory >= 0 && write(memory, "memfd content", 13) == 13 && !ftruncate(memory, 100000), "memfd");
+	CHECK(memory >= 0 && write(memory, "memfd content", 13) == 13 && !ftruncate(memory, 100000),
+	      "memfd");
 	CHECK(pwrite(memory, "far", 3, 90000) == 3 && lseek(memory, 6, SEEK_SET) == 6, "memfd");
 	CHECK(!fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK), "sealing");
 	CHECK(!pipe2(pipe_fd, O_NONBLOCK) && write(pipe_fd[1], PIPE_CONTENT, 20) == 20, "pipe");
 	CHECK(fcntl(pipe_fd[0], F_SETPIPE_SZ, 16384) >= 16384, "F_SETPIPE_SZ");
-	CHECK(!pipe2(packets, O_DIRECT | O_CLOEXEC) && write(packets[1], "one", 3) == 3 && write(packets[1], "two!", 4) == 4,
+	CHECK(!pipe2(packets, O_DIRECT | O_CLOEXEC) && write(packets[1], "one", 3) == 3 &&
+		      write(packets[1], "two!", 4) == 4,
 	      "packet pipe");
-	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, duplex) && write(duplex[0], "a to b", 6) == 6, "socketpair");
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, duplex) && write(duplex[0], "a to b", 6) == 6,
+	      "socketpair");
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	add_to_epoll(event, EPOLLIN, EPOLL_DATA);
 	add_to_epoll(pipe_fd[0], EPOLLIN | EPOLLET, 2);
@@ -116,7 +123,8 @@ static void check_timer(void)
 	timer_ticks += n;
 	if (n || !last)
 		last = clock_ns(CLOCK_MONOTONIC);
-	CHECK(clock_ns(CLOCK_MONOTONIC) - last < 5 * NS_PER_S, "the timerfd stands still after %lu ticks", timer_ticks);
+	CHECK(clock_ns(CLOCK_MONOTONIC) - last < 5 * NS_PER_S,
+	      "the timerfd stands still after %lu ticks", timer_ticks);
 }
 
 /** check_epoll() - Are its members as they were, with their data? */
@@ -131,7 +139,8 @@ static void check_epoll(void)
 		n = epoll_wait(epoll, ev, ARRAY_SIZE(ev), 100);
 		CHECK(n >= 0, "epoll_wait");
 		for (int i = 0; i < n; i++)
-			seen |= ev[i].data.u64 == EPOLL_DATA ? 1U << 1 : 1U << (ev[i].data.u64 & 31);
+			seen |= ev[i].data.u64 == EPOLL_DATA ? 1U << 1
+							     : 1U << (ev[i].data.u64 & 31);
 	}
 	/* level-triggered ones each time; edge-triggered and one-shot ones are not bound to come */
 	CHECK((seen & 0x32) == 0x32 && !(seen & ~0x3eU), "epoll says %#x", seen);
@@ -147,19 +156,28 @@ static void check_kernel_objects(void)
 	for (int i = 0; i < 3; i++)
 		CHECK(counter_of(semaphore) == 1, "semaphore eventfd, %d", i);
 	CHECK(counter_of(semaphore) == 0 && errno == EAGAIN, "semaphore eventfd has too much");
-	CHECK(!sigqueue(getpid(), SIGUSR1, value) && read(signals, &si, sizeof(si)) == sizeof(si), "signalfd");
-	CHECK(si.ssi_signo == SIGUSR1 && si.ssi_int == 99 && si.ssi_pid == (uint32_t)getpid(), "signalfd's content");
+	CHECK(!sigqueue(getpid(), SIGUSR1, value) && read(signals, &si, sizeof(si)) == sizeof(si),
+	      "signalfd");
+	CHECK(si.ssi_signo == SIGUSR1 && si.ssi_int == 99 && si.ssi_pid == (uint32_t)getpid(),
+	      "signalfd's content");
 	CHECK(read(memory, buf, 7) == 7 && !memcmp(buf, "content", 7), "memfd's offset");
 	CHECK(pread(memory, buf, 3, 90000) == 3 && !memcmp(buf, "far", 3), "memfd's content");
-	CHECK(fcntl(memory, F_GET_SEALS) == F_SEAL_SHRINK && ftruncate(memory, 1) < 0, "memfd's seals");
-	CHECK(read(pipe_fd[0], buf, sizeof(buf)) == 20 && !memcmp(buf, PIPE_CONTENT, 20), "pipe's content");
+	CHECK(fcntl(memory, F_GET_SEALS) == F_SEAL_SHRINK && ftruncate(memory, 1) < 0,
+	      "memfd's seals");
+	CHECK(read(pipe_fd[0], buf, sizeof(buf)) == 20 && !memcmp(buf, PIPE_CONTENT, 20),
+	      "pipe's content");
 	CHECK(fcntl(pipe_fd[0], F_GETPIPE_SZ) >= 16384, "pipe's size");
-	CHECK(read(packets[0], buf, sizeof(buf)) == 3 && read(packets[0], buf, sizeof(buf)) == 4, "packets in a pipe");
-	CHECK(read(duplex[1], buf, sizeof(buf)) == 6 && !memcmp(buf, "a to b", 6), "socketpair's content");
-	CHECK(write(duplex[1], "back", 4) == 4 && read(duplex[0], buf, sizeof(buf)) == 4, "socketpair's way back");
+	CHECK(read(packets[0], buf, sizeof(buf)) == 3 && read(packets[0], buf, sizeof(buf)) == 4,
+	      "packets in a pipe");
+	CHECK(read(duplex[1], buf, sizeof(buf)) == 6 && !memcmp(buf, "a to b", 6),
+	      "socketpair's content");
+	CHECK(write(duplex[1], "back", 4) == 4 && read(duplex[0], buf, sizeof(buf)) == 4,
+	      "socketpair's way back");
 	close(pipe_fd[1]);
-	CHECK(read(pipe_fd[0], buf, 1) == 0, "no end of file in the pipe: somebody else has its end");
-	CHECK(!shutdown(duplex[0], SHUT_WR) && read(duplex[1], buf, 1) == 0, "no end of file in the socketpair");
+	CHECK(read(pipe_fd[0], buf, 1) == 0,
+	      "no end of file in the pipe: somebody else has its end");
+	CHECK(!shutdown(duplex[0], SHUT_WR) && read(duplex[1], buf, 1) == 0,
+	      "no end of file in the socketpair");
 }
 
 static void check_files(void)
@@ -168,18 +186,23 @@ static void check_files(void)
 	struct stat a, b;
 
 	CHECK(read(reader, buf, 2) == 2 && !memcmp(buf, "34", 2), "a file's offset");
-	CHECK(read(same_offset, buf, 2) == 2 && !memcmp(buf, "56", 2), "dup()s don't share their offset any more");
+	CHECK(read(same_offset, buf, 2) == 2 && !memcmp(buf, "56", 2),
+	      "dup()s don't share their offset any more");
 	CHECK(lseek(high, 0, SEEK_CUR) == 7, "nor does the high one");
-	CHECK(read(own_offset, buf, 2) == 2 && !memcmp(buf, "01", 2), "separate opens share an offset");
+	CHECK(read(own_offset, buf, 2) == 2 && !memcmp(buf, "01", 2),
+	      "separate opens share an offset");
 	CHECK(lseek(append, 0, SEEK_SET) == 0 && write(append, "END", 3) == 3, "append");
-	CHECK(pread(reader, buf, 20, 0) == 13 && !memcmp(buf, "0123456789END", 13), "O_APPEND was forgotten");
+	CHECK(pread(reader, buf, 20, 0) == 13 && !memcmp(buf, "0123456789END", 13),
+	      "O_APPEND was forgotten");
 	CHECK(!fstat(path_only, &a) && !fstat(reader, &b) && a.st_ino == b.st_ino, "O_PATH");
 	CHECK(read(path_only, buf, 1) < 0 && errno == EBADF, "O_PATH can be read");
-	CHECK(read(watch, buf, sizeof(buf)) < 0 && errno == EAGAIN, "inotify reports what hasn't happened");
+	CHECK(read(watch, buf, sizeof(buf)) < 0 && errno == EAGAIN,
+	      "inotify reports what hasn't happened");
 	CHECK(!mkdirat(directory, "new", 0700), "mkdirat");
 	CHECK(read(watch, buf, sizeof(buf)) > 0 && ((struct inotify_event *)buf)->wd == watched &&
 	      !strcmp(((struct inotify_event *)buf)->name, "new"), "inotify");
-	CHECK(!unlinkat(directory, "new", AT_REMOVEDIR) && !unlinkat(directory, "file", 0), "unlinkat");
+	CHECK(!unlinkat(directory, "new", AT_REMOVEDIR) && !unlinkat(directory, "file", 0),
+	      "unlinkat");
 	snprintf(name, sizeof(name), "%s/file", dir);
 	CHECK(access(name, F_OK) < 0 && !rmdir(dir), "clearing up");
 }

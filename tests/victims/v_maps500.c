@@ -19,12 +19,17 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-	{ .name = "read and write", .prot = PROT_READ | PROT_WRITE, .flags = MAP_PRIVATE | MAP_ANONYMOUS },
+	{ .name = "read and write",
+	  .prot = PROT_READ | PROT_WRITE,
+	  .flags = MAP_PRIVATE | MAP_ANONYMOUS },
 	{ .name = "read only", .prot = PROT_READ, .flags = MAP_PRIVATE | MAP_ANONYMOUS },
 	{ .name = "nothing", .prot = PROT_NONE, .flags = MAP_PRIVATE | MAP_ANONYMOUS },
 	{ .name = "shared", .prot = PROT_READ | PROT_WRITE, .flags = MAP_SHARED | MAP_ANONYMOUS },
 	{ .name = "code", .prot = PROT_READ | PROT_EXEC, .flags = MAP_PRIVATE | MAP_ANONYMOUS },
-	{ .name = "file, written to", .prot = PROT_READ | PROT_WRITE, .flags = MAP_PRIVATE, .file = true },
+	{ .name = "file, written to",
+	  .prot = PROT_READ | PROT_WRITE,
+	  .flags = MAP_PRIVATE,
+	  .file = true },
 };
 
 struct map {
@@ -56,8 +61,9 @@ static void make(int i, int self)
 	area = mmap(NULL, m->len + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(area != MAP_FAILED, "mmap %d", i);
 	m->at = area + page;
-	CHECK(mmap(m->at, m->len, PROT_READ | PROT_WRITE, m->kind->flags | MAP_FIXED, m->kind->file ? self : -1, 0) ==
-	      m->at, "mmap %d", i);
+	CHECK(mmap(m->at, m->len, PROT_READ | PROT_WRITE, m->kind->flags | MAP_FIXED,
+		   m->kind->file ? self : -1, 0) == m->at,
+	      "mmap %d", i);
 	CHECK(!munmap(area, page) && !munmap(m->at + m->len, page), "munmap %d", i);
 	if (m->kind->file)	/* its last page only: the others stay the file's */
 		fill(m->at + m->len - page, page, (uint64_t)i << 32);
@@ -96,20 +102,23 @@ static void check(int i, const char *self_text)
 	bool readable = m->kind->prot & PROT_READ;
 	size_t skip = 0;
 
-	CHECK(can_read(m->at + m->len - 1) == readable, "map %d (%s) can%s be read", i, m->kind->name,
-	      readable ? "'t" : "");
+	CHECK(can_read(m->at + m->len - 1) == readable, "map %d (%s) can%s be read", i,
+	      m->kind->name, readable ? "'t" : "");
 	if (!readable)
 		return;
-	CHECK(can_write(m->at + m->len - 1) == !!(m->kind->prot & PROT_WRITE), "map %d (%s): writing", i,
-	      m->kind->name);
+	CHECK(can_write(m->at + m->len - 1) == !!(m->kind->prot & PROT_WRITE),
+	      "map %d (%s): writing", i, m->kind->name);
 	if (m->kind->file) {
 		skip = m->len - page;
-		CHECK(!skip || !memcmp(m->at, self_text, MIN(skip, (size_t)4096)), "map %d: the file's page", i);
+		CHECK(!skip || !memcmp(m->at, self_text, MIN(skip, (size_t)4096)),
+		      "map %d: the file's page", i);
 	} else if (m->kind->prot & PROT_EXEC) {
 		skip = 8;
-		CHECK(((uint32_t(*)(void))(uintptr_t)m->at)() == (uint32_t)i * 7919, "map %d: its code", i);
+		CHECK(((uint32_t(*)(void))(uintptr_t)m->at)() == (uint32_t)i * 7919,
+		      "map %d: its code", i);
 	}
-	CHECK(is_filled(m->at + skip, m->len - skip, ((uint64_t)i << 32) + (m->kind->file ? 0 : skip / 8)),
+	CHECK(is_filled(m->at + skip, m->len - skip,
+			((uint64_t)i << 32) + (m->kind->file ? 0 : skip / 8)),
 	      "map %d (%s): content", i, m->kind->name);
 }
 
@@ -119,7 +128,8 @@ int main(void)
 	char self_text[4096];
 
 	page = (size_t)sysconf(_SC_PAGESIZE);
-	CHECK(self >= 0 && pread(self, self_text, sizeof(self_text), 0) == sizeof(self_text), "my own file");
+	CHECK(self >= 0 && pread(self, self_text, sizeof(self_text), 0) == sizeof(self_text),
+	      "my own file");
 	CHECK(!pipe2(probe, O_CLOEXEC), "pipe");
 	for (int i = 0; i < MAPS; i++)
 		make(i, self);
@@ -133,7 +143,8 @@ int main(void)
 		if (maps[i].kind->prot)
 			continue;
 		CHECK(!mprotect(maps[i].at, maps[i].len, PROT_READ), "mprotect %d", i);
-		CHECK(is_filled(maps[i].at, maps[i].len, (uint64_t)i << 32), "map %d: content behind PROT_NONE", i);
+		CHECK(is_filled(maps[i].at, maps[i].len, (uint64_t)i << 32),
+		      "map %d: content behind PROT_NONE", i);
 	}
 	return victim_ok();
 }

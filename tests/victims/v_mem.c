@@ -27,7 +27,7 @@ static void *map(size_t len, int prot, int flags, int fd)
 	return p;
 }
 
-/** grow_heap() - Memory from the program break; musl keeps that for itself, there malloc() must do */
+/** grow_heap() - Memory from the program break; musl keeps that for itself, malloc() must do */
 static char *grow_heap(size_t len)
 {
 #ifdef __GLIBC__
@@ -45,7 +45,8 @@ static void set_up(void)
 	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), rw = PROT_READ | PROT_WRITE;
 
 	page = (size_t)sysconf(_SC_PAGESIZE);
-	CHECK(self >= 0 && pread(self, file_text, sizeof(file_text), 0) == sizeof(file_text), "my own file");
+	CHECK(self >= 0 && pread(self, file_text, sizeof(file_text), 0) == sizeof(file_text),
+	      "my own file");
 	file_map = map(3 * page, rw, MAP_PRIVATE, self);
 	close(self);
 	fill(file_map + page, page, 1);	/* written; its neighbours stay the file's */
@@ -99,7 +100,8 @@ static void check_all(void)
 	CHECK(!memcmp(file_map, file_text, sizeof(file_text)), "the file's first page");
 	CHECK(is_filled(file_map + page, page, 1), "the file's page that was written");
 	CHECK(is_filled(shared, MIB, 2), "shared anonymous memory");
-	CHECK(is_filled(guard, page, 3) && is_filled(guard + 2 * page, page, 3 + 2 * page / 8), "around the guard");
+	CHECK(is_filled(guard, page, 3) && is_filled(guard + 2 * page, page, 3 + 2 * page / 8),
+	      "around the guard");
 	CHECK(read(null, guard + page, 1) < 0 && errno == EFAULT, "the guard page lets through");
 	close(null);
 	CHECK(is_filled(locked, 4 * page, 4), "locked memory");
@@ -123,7 +125,8 @@ static void change_all(void)
 	void *big;
 
 	fill(more, 32 * page, 7);
-	CHECK(is_filled(more, 32 * page, 7) && is_filled(heap, heap_len, 6), "the heap after it grew");
+	CHECK(is_filled(more, 32 * page, 7) && is_filled(heap, heap_len, 6),
+	      "the heap after it grew");
 	big = malloc(16 * MIB);
 	CHECK(big, "malloc");
 	free(big);
@@ -132,8 +135,10 @@ static void change_all(void)
 	moved = mremap(work, 8 * MIB, 64 * MIB, MREMAP_MAYMOVE);
 	CHECK(moved != MAP_FAILED, "mremap of private memory");
 	work = moved;
-	CHECK(!mprotect(guard + page, page, PROT_READ) && is_filled(guard, 3 * page, 3), "behind the guard");
-	CHECK(!munlock(locked, 4 * page) && !munmap(sparse, SPARSE) && !munmap(file_map, 3 * page), "unmapping");
+	CHECK(!mprotect(guard + page, page, PROT_READ) && is_filled(guard, 3 * page, 3),
+	      "behind the guard");
+	CHECK(!munlock(locked, 4 * page) && !munmap(sparse, SPARSE) && !munmap(file_map, 3 * page),
+	      "unmapping");
 }
 
 int main(void)
@@ -144,12 +149,14 @@ int main(void)
 	fill(work, 8 * MIB, round << 32);
 	victim_ready();
 	while (victim_goes_on(1)) {
-		CHECK(is_filled(work, 8 * MIB, round << 32), "the working area, round %llu", (unsigned long long)round);
+		CHECK(is_filled(work, 8 * MIB, round << 32), "the working area, round %llu",
+		      (unsigned long long)round);
 		fill(work, 8 * MIB, ++round << 32);
 		if (round % 16 == 0)
 			check_all();
 	}
-	CHECK(is_filled(work, 8 * MIB, round << 32), "the working area, round %llu", (unsigned long long)round);
+	CHECK(is_filled(work, 8 * MIB, round << 32), "the working area, round %llu",
+	      (unsigned long long)round);
 	check_all();
 	change_all();
 	CHECK(is_filled(work, 8 * MIB, round << 32), "the working area after mremap");

@@ -49,7 +49,8 @@ static void on_later(int sig, siginfo_t *si, void *ctx)
 	if (si->si_code == SI_QUEUE && si->si_pid == getpid())
 		own_value = si->si_value.sival_int;
 	else
-		say("signal %d code %d value %d uid %d", sig, si->si_code, si->si_value.sival_int, (int)si->si_uid);
+		say("signal %d code %d value %d uid %d", sig, si->si_code, si->si_value.sival_int,
+		    (int)si->si_uid);
 	errno = err;
 }
 
@@ -89,7 +90,9 @@ static void set_up(void)
 	sigaddset(&mask, SIGHUP);
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 	for (int i = 0; i < QUEUED; i++) {
-		CHECK(!sigqueue(getpid(), SIGRTMIN + 3, (union sigval){ .sival_int = 11 * (i + 1) }), "sigqueue");
+		CHECK(!sigqueue(getpid(), SIGRTMIN + 3,
+				(union sigval){ .sival_int = 11 * (i + 1) }),
+		      "sigqueue");
 		queue_to_thread(SIGRTMIN + 4, 101 + i);
 	}
 	CHECK(!kill(getpid(), SIGUSR1) && !kill(getpid(), SIGRTMIN + 6), "kill");
@@ -112,8 +115,10 @@ static void check_state(void)
 	for (int s = 1; s < 65; s++) {
 		struct sigaction sa;
 
-		CHECK(sigismember(&now_mask, s) == sigismember(&mask, s), "signal %d in the mask", s);
-		CHECK(sigismember(&now_pending, s) == sigismember(&pending, s), "signal %d among the pending", s);
+		CHECK(sigismember(&now_mask, s) == sigismember(&mask, s), "signal %d in the mask",
+		      s);
+		CHECK(sigismember(&now_pending, s) == sigismember(&pending, s),
+		      "signal %d among the pending", s);
 		if (sigaction(s, NULL, &sa))
 			continue;
 		CHECK(sa.sa_handler == actions[s].sa_handler && sa.sa_flags == actions[s].sa_flags,
@@ -136,14 +141,17 @@ static void take_pending(void)
 		CHECK(sig == number(x->sig), "pending signal %zu is %d", i, sig);
 		if (si.si_code == SI_USER && x->code == SI_TKILL)
 			si.si_code = SI_TKILL;	/* glibc hides the difference */
-		CHECK(si.si_code == x->code, "signal %d has code %d instead of %d", sig, si.si_code, x->code);
-		CHECK(si.si_pid == getpid() && si.si_uid == getuid(), "signal %d comes from pid %d, uid %d", sig,
-		      (int)si.si_pid, (int)si.si_uid);
+		CHECK(si.si_code == x->code, "signal %d has code %d instead of %d", sig, si.si_code,
+		      x->code);
+		CHECK(si.si_pid == getpid() && si.si_uid == getuid(),
+		      "signal %d comes from pid %d, uid %d", sig, (int)si.si_pid, (int)si.si_uid);
 		if (x->code == SI_QUEUE)
-			CHECK(si.si_value.sival_int == x->value, "signal %d has value %d instead of %d", sig,
-			      si.si_value.sival_int, x->value);
+			CHECK(si.si_value.sival_int == x->value,
+			      "signal %d has value %d instead of %d", sig, si.si_value.sival_int,
+			      x->value);
 	}
-	CHECK(sigtimedwait(&mask, &si, &now) < 0 && errno == EAGAIN, "one pending signal too many, %d", si.si_signo);
+	CHECK(sigtimedwait(&mask, &si, &now) < 0 && errno == EAGAIN,
+	      "one pending signal too many, %d", si.si_signo);
 }
 
 int main(void)
@@ -155,7 +163,8 @@ int main(void)
 		check_state();
 	check_state();
 	take_pending();
-	CHECK(!sigqueue(getpid(), SIGRTMIN + 5, (union sigval){ .sival_int = 4711 }) && own_value == 4711,
+	CHECK(!sigqueue(getpid(), SIGRTMIN + 5, (union sigval){ .sival_int = 4711 }) &&
+		      own_value == 4711,
 	      "a later sigqueue has value %d", (int)own_value);
 	return victim_ok();
 }

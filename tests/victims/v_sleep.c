@@ -5,8 +5,8 @@
  *	v_sleep [SECONDS [child]]	3; "child" adds one that waits for a child process
  *
  * Says "ready" when all threads block.  What has a timeout must end by it: not before (by
- * CLOCK_MONOTONIC) and not LATE_NS after; what has none is woken by main after SECONDS.  An EINTR is
- * right only where a handler ran.  It ends by itself.
+ * CLOCK_MONOTONIC) and not LATE_NS after; what has none is woken by main after SECONDS.  An
+ * EINTR is right only where a handler ran.  It ends by itself.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -27,7 +27,8 @@ struct sleeper {
 	const char *name;
 	/* Returns NULL when the call ended as it should, else what it did */
 	const char *(*sleep)(struct sleeper *s);
-	void (*wake)(struct sleeper *s);	/* by main, once the time is over; NULL: it has a timeout */
+	void (*wake)(
+		struct sleeper *s); /* by main, once the time is over; NULL: it has a timeout */
 	pthread_t thread;
 	int64_t start, end;
 	int fd[2], futex;
@@ -66,7 +67,8 @@ static const char *s_clock_abs(struct sleeper *s)
 	int64_t until = s->start + duration;
 	struct timespec ts = { .tv_sec = until / NS_PER_S, .tv_nsec = until % NS_PER_S };
 
-	return ended(!clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL), "clock_nanosleep failed");
+	return ended(!clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL),
+		     "clock_nanosleep failed");
 }
 
 static const char *s_poll(struct sleeper *s)
@@ -100,7 +102,8 @@ static const char *s_epoll(struct sleeper *s)
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 
 	epoll_ctl(epoll, EPOLL_CTL_ADD, s->fd[0], &ev);
-	return ended(epoll_wait(epoll, &ev, 1, (int)(duration / NS_PER_MS)) == 0, "epoll_wait did not time out");
+	return ended(epoll_wait(epoll, &ev, 1, (int)(duration / NS_PER_MS)) == 0,
+		     "epoll_wait did not time out");
 }
 
 static const char *s_epoll_woken(struct sleeper *s)
@@ -114,7 +117,8 @@ static const char *s_epoll_woken(struct sleeper *s)
 
 static const char *s_futex_timeout(struct sleeper *s)
 {
-	long r = syscall(SYS_futex, &s->futex, FUTEX_WAIT | FUTEX_PRIVATE, 0, &duration_ts, NULL, 0);
+	long r =
+		syscall(SYS_futex, &s->futex, FUTEX_WAIT | FUTEX_PRIVATE, 0, &duration_ts, NULL, 0);
 
 	return ended(r < 0 && errno == ETIMEDOUT, "futex did not time out");
 }
@@ -123,7 +127,8 @@ static const char *s_futex_abs(struct sleeper *s)
 {
 	int64_t until = s->start + duration;
 	struct timespec ts = { .tv_sec = until / NS_PER_S, .tv_nsec = until % NS_PER_S };
-	long r = syscall(SYS_futex, &s->futex, FUTEX_WAIT_BITSET | FUTEX_PRIVATE, 0, &ts, NULL, ~0U);
+	long r =
+		syscall(SYS_futex, &s->futex, FUTEX_WAIT_BITSET | FUTEX_PRIVATE, 0, &ts, NULL, ~0U);
 
 	return ended(r < 0 && errno == ETIMEDOUT, "futex with an absolute time did not time out");
 }
@@ -132,7 +137,8 @@ static const char *s_futex(struct sleeper *s)
 {
 	long r = syscall(SYS_futex, &s->futex, FUTEX_WAIT | FUTEX_PRIVATE, 0, NULL, NULL, 0);
 
-	return ended(r == 0 && __atomic_load_n(&s->futex, __ATOMIC_SEQ_CST) == 1, "futex was not woken");
+	return ended(r == 0 && __atomic_load_n(&s->futex, __ATOMIC_SEQ_CST) == 1,
+		     "futex was not woken");
 }
 
 static void wake_futex(struct sleeper *s)
@@ -148,7 +154,8 @@ static const char *s_sigtimedwait(struct sleeper *s)
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGRTMIN + 7);
-	return ended(sigtimedwait(&set, NULL, &duration_ts) < 0 && errno == EAGAIN, "sigtimedwait did not time out");
+	return ended(sigtimedwait(&set, NULL, &duration_ts) < 0 && errno == EAGAIN,
+		     "sigtimedwait did not time out");
 }
 
 static const char *s_sigwaitinfo(struct sleeper *s)
@@ -216,7 +223,8 @@ static const char *s_recv_timeout(struct sleeper *s)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) ||
 	    setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
 		return ended(false, "socketpair");
-	return ended(recv(pair[0], &c, 1, 0) < 0 && errno == EAGAIN, "recv with SO_RCVTIMEO did not time out");
+	return ended(recv(pair[0], &c, 1, 0) < 0 && errno == EAGAIN,
+		     "recv with SO_RCVTIMEO did not time out");
 }
 
 static const char *s_sem(struct sleeper *s)
@@ -244,7 +252,9 @@ static const char *s_child(struct sleeper *s)
 		nanosleep(&duration_ts, NULL);
 		_exit(7);
 	}
-	return ended(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7, "waitpid");
+	return ended(waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+			     WEXITSTATUS(status) == 7,
+		     "waitpid");
 }
 
 static struct sleeper sleepers[] = {
@@ -295,8 +305,10 @@ static void judge(const struct sleeper *s)
 	if (s->sleep == s_sem)	/* the wall clocks may differ by what the policy warns of */
 		least -= 200 * NS_PER_MS;
 	CHECK(!s->complaint, "%s: %s", s->name, s->complaint);
-	CHECK(took >= least, "%s ended after %lld ms already", s->name, (long long)(took / NS_PER_MS));
-	CHECK(took < duration + LATE_NS, "%s ended after %lld ms only", s->name, (long long)(took / NS_PER_MS));
+	CHECK(took >= least, "%s ended after %lld ms already", s->name,
+	      (long long)(took / NS_PER_MS));
+	CHECK(took < duration + LATE_NS, "%s ended after %lld ms only", s->name,
+	      (long long)(took / NS_PER_MS));
 }
 
 int main(int argc, char **argv)
@@ -317,7 +329,8 @@ int main(int argc, char **argv)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (size_t i = 0; i < n; i++) {
 		CHECK(!pipe(sleepers[i].fd), "pipe");
-		CHECK(!pthread_create(&sleepers[i].thread, NULL, run, &sleepers[i]), "pthread_create");
+		CHECK(!pthread_create(&sleepers[i].thread, NULL, run, &sleepers[i]),
+		      "pthread_create");
 	}
 	start = clock_ns(CLOCK_MONOTONIC);
 	nanosleep(&soon, NULL);
@@ -334,7 +347,8 @@ int main(int argc, char **argv)
 	give_up = clock_ns(CLOCK_MONOTONIC) + LATE_NS;
 	for (size_t i = 0; i < n; i++)
 		while (!sleepers[i].done) {
-			CHECK(clock_ns(CLOCK_MONOTONIC) < give_up, "%s has not ended", sleepers[i].name);
+			CHECK(clock_ns(CLOCK_MONOTONIC) < give_up, "%s has not ended",
+			      sleepers[i].name);
 			usleep(10000);
 		}
 	for (size_t i = 0; i < n; i++)

@@ -24,7 +24,8 @@
 
 enum { TICK_PROCESS, TICK_THREAD, TICK_ITIMER, TICK_VIRTUAL, TICKS };
 
-static const char *const tick_names[TICKS] = { "timer_create", "SIGEV_THREAD_ID", "ITIMER_REAL", "ITIMER_VIRTUAL" };
+static const char *const tick_names[TICKS] = { "timer_create", "SIGEV_THREAD_ID", "ITIMER_REAL",
+					       "ITIMER_VIRTUAL" };
 
 struct worker {
 	pthread_t thread;
@@ -90,15 +91,18 @@ static void check_own(struct worker *w, int number)
 
 	CHECK(tls_self == w && tls_preset == TLS_SEED + (uint64_t)number, "thread %d: TLS", number);
 	for (size_t i = 0; i < ARRAY_SIZE(tls_zero); i++)
-		CHECK(tls_zero[i] == (uint64_t)number * i + w->turns, "thread %d: TLS word %zu", number, i);
+		CHECK(tls_zero[i] == (uint64_t)number * i + w->turns, "thread %d: TLS word %zu",
+		      number, i);
 	CHECK(tid_now() == w->tid, "thread %d is %d, was %d", number, tid_now(), w->tid);
 	CHECK(pthread_self() == w->thread, "thread %d: pthread_self()", number);
 	pthread_sigmask(SIG_SETMASK, NULL, &mask);
 	for (int s = 1; s < 65; s++)
-		CHECK(sigismember(&mask, s) == sigismember(&w->mask, s), "thread %d: signal %d in the mask", number, s);
-	CHECK(!sigaltstack(NULL, &alt) && alt.ss_sp == w->alt && alt.ss_size == ALT_SIZE, "thread %d: alternate stack",
-	      number);
-	CHECK(now >= w->last_ns, "thread %d: the clock went back by %lld ns", number, (long long)(w->last_ns - now));
+		CHECK(sigismember(&mask, s) == sigismember(&w->mask, s),
+		      "thread %d: signal %d in the mask", number, s);
+	CHECK(!sigaltstack(NULL, &alt) && alt.ss_sp == w->alt && alt.ss_size == ALT_SIZE,
+	      "thread %d: alternate stack", number);
+	CHECK(now >= w->last_ns, "thread %d: the clock went back by %lld ns", number,
+	      (long long)(w->last_ns - now));
 	w->last_ns = now;
 }
 
@@ -150,14 +154,16 @@ static void *work(void *arg)
 
 static void handle(int sig, void (*handler)(int, siginfo_t *, void *))
 {
-	struct sigaction sa = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+	struct sigaction sa = { .sa_sigaction = handler,
+				.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
 
 	CHECK(!sigaction(sig, &sa, NULL), "sigaction %d", sig);
 }
 
 static void start_timers(void)
 {
-	struct itimerspec every = { .it_interval.tv_nsec = 20 * NS_PER_MS, .it_value.tv_nsec = 20 * NS_PER_MS };
+	struct itimerspec every = { .it_interval.tv_nsec = 20 * NS_PER_MS,
+				    .it_value.tv_nsec = 20 * NS_PER_MS };
 	struct itimerval usual = { .it_interval.tv_usec = 30000, .it_value.tv_usec = 30000 };
 	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_value.sival_int = 4711 };
 	timer_t t;
@@ -167,12 +173,15 @@ static void start_timers(void)
 	handle(SIGALRM, on_itimer);
 	handle(SIGVTALRM, on_itimer);
 	ev.sigev_signo = SIGRTMIN + 1;
-	CHECK(!timer_create(CLOCK_MONOTONIC, &ev, &t) && !timer_settime(t, 0, &every, NULL), "timer_create");
+	CHECK(!timer_create(CLOCK_MONOTONIC, &ev, &t) && !timer_settime(t, 0, &every, NULL),
+	      "timer_create");
 	ev.sigev_signo = SIGRTMIN + 2;
 	ev.sigev_notify = SIGEV_THREAD_ID;
 	ev.sigev_notify_thread_id = workers[0].tid;
-	CHECK(!timer_create(CLOCK_REALTIME, &ev, &t) && !timer_settime(t, 0, &every, NULL), "timer_create");
-	CHECK(!setitimer(ITIMER_REAL, &usual, NULL) && !setitimer(ITIMER_VIRTUAL, &usual, NULL), "setitimer");
+	CHECK(!timer_create(CLOCK_REALTIME, &ev, &t) && !timer_settime(t, 0, &every, NULL),
+	      "timer_create");
+	CHECK(!setitimer(ITIMER_REAL, &usual, NULL) && !setitimer(ITIMER_VIRTUAL, &usual, NULL),
+	      "setitimer");
 }
 
 /** check_progress() - Has every timer ticked, and the token gone round, within SILENCE_MAX_NS? */
@@ -196,7 +205,8 @@ static void check_progress(void)
 			last[i] = v;
 			when[i] = now;
 		}
-		CHECK(now - when[i] < SILENCE_MAX_NS, "%s stands still at %d", i < TICKS ? tick_names[i] : "the token", v);
+		CHECK(now - when[i] < SILENCE_MAX_NS, "%s stands still at %d",
+		      i < TICKS ? tick_names[i] : "the token", v);
 	}
 	CHECK(!bad_stack, "a handler ran on the wrong stack");
 	CHECK(!bad_thread, "a timer's signal came to the wrong thread, or without its value");

@@ -221,6 +221,21 @@ int inject_exec(struct inject *i, long nr, const uint64_t args[6], struct err *e
 	return err_set(e, rc < 0 ? rc : -EIO, "exec in the name of the program");
 }
 
+int inject_clone(struct inject *i, uint64_t flags, pid_t *child, struct err *e)
+{
+	int64_t pid;
+	int status, rc;
+
+	rc = inject_must(i, &pid, "clone", e, SYS_clone, (uint64_t[6]){ flags });
+	if (rc)
+		return rc;
+	rc = tracee_wait((pid_t)pid, &status, i->deadline);
+	if (rc)
+		return err_set(e, rc, "wait for a child of the program");
+	*child = (pid_t)pid;
+	return 0;
+}
+
 /* ---- a thread --------------------------------------------------------------------------- */
 
 int inject_begin(struct inject *i, struct tracee_thread *th, struct err *e)

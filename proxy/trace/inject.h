@@ -56,4 +56,7 @@ int inject_must(struct inject *i, int64_t *result, const char *what, struct err 
 /* A call that doesn't come back here but ends in PTRACE_EVENT_EXEC (execveat) */
 int inject_exec(struct inject *i, long nr, const uint64_t args[6], struct err *e) MUST_CHECK;
 
+/* A child of the program, by clone(2): attached, and stopped before its first instruction */
+int inject_clone(struct inject *i, uint64_t flags, pid_t *child, struct err *e) MUST_CHECK;
+
 #endif

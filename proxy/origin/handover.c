@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handover.c - The original becomes the deputy
+ *
+ * exec keeps pid, parent, session, terminal, cwd, umask, limits, descriptors and locks, and ends
+ * the other threads: the kernel does it atomically.  What exec keeps and would happen twice is put
+ * away first (timers, waiting signals); what it takes away and is still needed is kept (CLOEXEC).
+ */
+#include "proxy/origin/handover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/scope.h"
+#include "common/sock.h"
+#include "common/wire.h"
+#include "proxy/trace/procfs.h"
+
+#define BIG_RESIDENT (16ULL << 20)	/* from here on a holder pays: exec frees 1 GiB in 64 ms */
+
+/* Calls in the leader's name, from here to the matching inject_end() */
+static int in_leader(struct handover *h, struct err *e)
+{
+	return h->f->inject.th ? 0 : inject_begin(&h->f->inject, &h->f->t.threads[0], e);
+}
+
+static int put(struct handover *h, uint64_t offset, const void *p, size_t len, uint64_t *at)
+{
+	*at = h->f->inject.room + offset;
+	return offset + len > INJECT_ROOM ? -E2BIG : tracee_write(&h->f->t, *at, p, len);
+}
+
+/* ---- timers and waiting signals --------------------------------------------------------------------- */
+
+static int set_itimer(struct handover *h, const struct image_itimer *t, bool arm, struct err *e)
+{
+	struct itimerval v = { 0 };
+	uint64_t at;
+	int rc;
+
+	if (arm) {
+		v.it_value = (struct timeval){ t->value_us / 1000000, t->value_us % 1000000 };
+		v.it_interval = (struct timeval){ t->interval_us / 1000000, t->interval_us % 1000000 };
+	}
+	rc = put(h, 0, &v, sizeof(v), &at);
+	return rc ? err_set(e, rc, "set a timer")
+		  : inject_must(&h->f->inject, NULL, "set an interval timer", e, SYS_setitimer,
+				(uint64_t[6]){ (uint64_t)t->which, at });
+}
+
+/* Takes out what waits for the process or its leader; the image's list is what was really taken */
+static int drain_signals(struct handover *h, struct err *e)
+{
+	struct image *img = h->f->img;
+	uint64_t all = ~0ULL, set, info_at, zero_at;
+	struct timespec zero = { 0 };
+	siginfo_t info;
+	int64_t sig;
+	int rc;
+
+	if (!img->n_pending && !img->threads[0].n_pending)
+		return 0;
+	for (size_t i = 0; i < img->n_pending; i++)
+		free(img->pending[i].info.p);
+	for (size_t i = 0; i < img->threads[0].n_pending; i++)
+		free(img->threads[0].pending[i].info.p);
+	img->n_pending = img->threads[0].n_pending = 0;
+	for (;;) {
+		struct image_siginfo *one;
+
+		rc = put(h, 0, &all, sizeof(all), &set);
+		if (!rc)
+			rc = put(h, 64, &zero, sizeof(zero), &zero_at);
+		info_at = h->f->inject.room + 128;
+		if (!rc)
+			rc = inject_call6(&h->f->inject, &sig, SYS_rt_sigtimedwait,
+					  (uint64_t[6]){ set, info_at, zero_at, sizeof(all) });
+		if (rc || sig <= 0)
+			break;
+		rc = tracee_read(&h->f->t, info_at, &info, sizeof(info));
+		one = rc ? NULL : image_add(img, pending);
+		if (!one || image_set_bytes(&one->info, &info, sizeof(info)))
+			return err_set(e, rc ? rc : -ENOMEM, "take out a waiting signal");
+	}
+	return rc ? err_set(e, rc, "take out the waiting signals") : 0;
+}
+
+static void requeue_signals(struct handover *h)
+{
+	const struct image *img = h->f->img;
+	uint64_t at;
+
+	for (size_t i = 0; i < img->n_pending; i++) {
+		const siginfo_t *info = (const void *)img->pending[i].info.p;
+
+		if (put(h, 0, info, sizeof(*info), &at) ||
+		    inject_must(&h->f->inject, NULL, "queue a signal", NULL, SYS_rt_sigqueueinfo,
+				(uint64_t[6]){ (uint64_t)h->f->t.pid, (uint64_t)info->si_signo, at }))
+			return;
+	}
+}
+
+int handover_quiet(struct handover *h, struct err *e)
+{
+	const struct image *img = h->f->img;
+	int rc = in_leader(h, e);
+
+	h->quiet = true;
+	for (size_t i = 0; i < img->n_itimers && !rc; i++)
+		rc = set_itimer(h, &img->itimers[i], false, e);
+	return rc ? rc : drain_signals(h, e);
+}
+
+/* ---- descriptors into the program ----------------------------------------------------------------------- */
+
+static int highest_fd(const struct image *img)
+{
+	int64_t most = 2;
+
+	for (size_t i = 0; i < img->n_fds; i++)
+		most = MAX(most, img->fds[i].fd);
+	return (int)most;
+}
+
+static int close_there(struct handover *h, int fd)
+{
+	return inject_must(&h->f->inject, NULL, "close", NULL, SYS_close, (uint64_t[6]){ (uint64_t)fd });
+}
+
+/* A socket pair made by the program; one end comes to us, the other stays, above its own numbers */
+static int make_way_in(struct handover *h, int above, struct err *e)
+{
+	AUTO_FD int pidfd = pidfd_open(h->f->t.pid, 0);
+	int64_t high;
+	int pair[2], rc;
+
+	rc = inject_must(&h->f->inject, NULL, "make a socket pair", e, SYS_socketpair,
+			 (uint64_t[6]){ AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, h->f->inject.room });
+	if (!rc)
+		rc = tracee_read(&h->f->t, h->f->inject.room, pair, sizeof(pair));
+	if (rc)
+		return rc;
+	h->sock = pidfd < 0 ? -1 : pidfd_getfd(pidfd, pair[1], 0);
+	if (h->sock < 0)
+		rc = err_set(e, -errno, "take a descriptor out of the program");
+	if (!rc)
+		rc = inject_must(&h->f->inject, &high, "move a descriptor", e, SYS_fcntl,
+				 (uint64_t[6]){ (uint64_t)pair[0], F_DUPFD_CLOEXEC, (uint64_t)above });
+	if (!rc)
+		h->there[BRING_SOCK] = (int)high;
+	if (close_there(h, pair[0]) || close_there(h, pair[1]))
+		rc = rc ? rc : err_say(e, -EIO, "couldn't close a descriptor in the program");
+	return rc;
+}
+
+static int receive_there(struct handover *h, const int *fds, int above, struct err *e)
+{
+	struct {
+		struct msghdr m;
+		struct iovec v;
+		char byte[16];
+		char control[CMSG_SPACE((BRING_COUNT - 1) * sizeof(int))];
+	} in = { 0 };
+	uint64_t at = h->f->inject.room;
+	int got[BRING_COUNT - 1], rc;
+
+	rc = sock_send(h->sock, "f", 1, fds, BRING_COUNT - 1, deadline_in_ms(5000));
+	if (rc)
+		return err_set(e, rc, "pass descriptors into the program");
+	in.m.msg_iov = (void *)(uintptr_t)(at + offsetof(__typeof__(in), v));
+	in.m.msg_iovlen = 1;
+	in.m.msg_control = (void *)(uintptr_t)(at + offsetof(__typeof__(in), control));
+	in.m.msg_controllen = sizeof(in.control);
+	in.v.iov_base = (void *)(uintptr_t)(at + offsetof(__typeof__(in), byte));
+	in.v.iov_len = 1;
+	rc = put(h, 0, &in, sizeof(in), &at);
+	if (!rc)
+		rc = inject_must(&h->f->inject, NULL, "receive descriptors", e, SYS_recvmsg,
+				 (uint64_t[6]){ (uint64_t)h->there[BRING_SOCK], at, MSG_CMSG_CLOEXEC });
+	if (!rc)
+		rc = tracee_read(&h->f->t, at + offsetof(__typeof__(in), control) + CMSG_LEN(0), got, sizeof(got));
+	for (int k = 0; k < BRING_COUNT - 1 && !rc; k++) {
+		int64_t high;
+
+		rc = inject_must(&h->f->inject, &high, "move a descriptor", e, SYS_fcntl,
+				 (uint64_t[6]){ (uint64_t)got[k], F_DUPFD_CLOEXEC, (uint64_t)above });
+		if (!rc)
+			h->there[k + 1] = (int)high;
+		if (!rc)
+			rc = close_there(h, got[k]);
+	}
+	return rc ? err_wrap(e, rc, "pass descriptors into the program") : 0;
+}
+
+/* ---- what the deputy has to know ----------------------------------------------------------------------------- */
+
+static bool stays(const struct image *img, const struct image_fd *f)
+{
+	return img->opens[f->open].kind == OPEN_TWIN;
+}
+
+static int write_setup(struct handover *h, const char *sid, const char *state, struct err *e)
+{
+	const struct image *img = h->f->img;
+	size_t room = img->n_fds * 20 + 16, size = room * 2 + strlen(state) + 4096;
+	AUTO_FREE uint8_t *streams = malloc(room), *closes = malloc(room), *buf = malloc(size);
+	AUTO_FD int fd = memfd_create("deputy", MFD_CLOEXEC);
+	struct wire_deputy_setup m = { .sid = sid, .state = state };
+	struct bytes s, c;
+	ssize_t n;
+
+	if (fd < 0 || !streams || !closes || !buf)
+		return err_set(e, -ENOMEM, "describe the descriptors to the deputy");
+	s = bytes_of(streams, room);
+	c = bytes_of(closes, room);
+	for (size_t i = 0; i < img->n_fds; i++) {
+		const struct image_open *o = &img->opens[img->fds[i].open];
+
+		if (!stays(img, &img->fds[i])) {
+			bytes_put_le(&c, (uint64_t)img->fds[i].fd, 4);
+			continue;
+		}
+		bytes_put_le(&s, (uint64_t)o->stream, 4);
+		bytes_put_le(&s, (o->flags & O_ACCMODE) != O_RDONLY, 4);
+		bytes_put_le(&s, (uint64_t)img->fds[i].fd, 4);
+		bytes_put_le(&s, o->offset, 8);
+	}
+	m.streams = (wire_blob){ streams, (uint32_t)(s.at - streams) };
+	m.close_fds = (wire_blob){ closes, (uint32_t)(c.at - closes) };
+	n = wire_put_deputy_setup(buf, size, &m);
+	if (n < 0 || write(fd, buf, (size_t)n) != n)
+		return err_set(e, n < 0 ? (int)n : -EIO, "describe the descriptors to the deputy");
+	return take_fd(&fd);
+}
+
+/* A short-lived copy of the program tries what COMMIT will do: noexec, chroot, LSM, RLIMIT_NPROC */
+static int probe(struct handover *h, struct err *e)
+{
+	static const char name[] = "mdeputy", option[] = "--probe";
+	struct tracee_thread th = { 0 };
+	struct inject child;
+	uint64_t argv[4] = { 0 }, at, ignored;
+	int status = 0, rc;
+	pid_t pid;
+
+	rc = put(h, 1024, name, sizeof(name), &argv[0]);
+	if (!rc)
+		rc = put(h, 1056, option, sizeof(option), &argv[1]);
+	if (!rc)
+		rc = put(h, 1088, argv, sizeof(argv), &at);
+	if (!rc)
+		rc = put(h, 1120, "", 1, &ignored);
+	if (!rc)
+		rc = inject_clone(&h->f->inject, CLONE_VM, &pid, e);
+	if (rc)
+		return err_wrap(e, rc, "try the deputy");
+	child = h->f->inject;
+	th.tid = pid;
+	rc = tracee_get_regs(pid, &th.regs);
+	child.th = &th;
+	if (!rc)
+		rc = inject_exec(&child, SYS_execveat,
+				 (uint64_t[6]){ (uint64_t)h->there[BRING_EXE], ignored, at, at + 16, AT_EMPTY_PATH }, e);
+	if (rc)
+		kill(pid, SIGKILL);
+	while (!ptrace(PTRACE_CONT, pid, 0, 0) || errno != ESRCH)
+		if (tracee_wait(pid, &status, deadline_in_ms(5000)))
+			break;
+	if (inject_must(&h->f->inject, NULL, "reap the probe", rc ? NULL : e, SYS_wait4,
+			(uint64_t[6]){ (uint64_t)pid, 0, __WALL }))
+		rc = rc ? rc : -ECHILD;
+	if (!rc && (!WIFEXITED(status) || WEXITSTATUS(status)))
+		rc = err_say(e, -ENOEXEC, "the deputy doesn't run in the program's place (status %x)", (unsigned)status);
+	return rc ? err_wrap(e, rc, "try the deputy") : 0;
+}
+
+int handover_bring(struct handover *h, const char *deputy, const char *sid, const char *state, int listening,
+		   struct err *e)
+{
+	const struct image *img = h->f->img;
+	AUTO_FD int exe = open(deputy, O_RDONLY | O_CLOEXEC);
+	AUTO_FD int setup = -1;
+	int above = highest_fd(img) + 1, fds[BRING_COUNT - 1], rc;
+
+	for (int k = 0; k < BRING_COUNT; k++)
+		h->there[k] = -1;
+	if (exe < 0)
+		return err_set(e, -errno, "open %s", deputy);
+	setup = write_setup(h, sid, state, e);
+	if (setup < 0)
+		return setup;
+	fds[BRING_EXE - 1] = exe;
+	fds[BRING_SETUP - 1] = setup;
+	fds[BRING_LISTEN - 1] = listening;
+	rc = in_leader(h, e);
+	if (!rc)
+		rc = make_way_in(h, above, e);
+	if (!rc)
+		rc = receive_there(h, fds, above, e);
+	if (!rc)
+		rc = probe(h, e);
+	if (!rc && img->resident >= BIG_RESIDENT) {
+		rc = inject_clone(&h->f->inject, CLONE_VM, &h->holder, e);
+		/* it never runs: stopped before its first instruction, and it ends with us */
+		if (!rc && ptrace(PTRACE_SETOPTIONS, h->holder, 0, (void *)PTRACE_O_EXITKILL))
+			rc = err_set(e, -errno, "hold the memory");
+	}
+	return rc;
+}
+
+static int set_cloexec(struct handover *h, int fd, bool on, struct err *e)
+{
+	return inject_must(&h->f->inject, NULL, "set a descriptor's flag", e, SYS_fcntl,
+			   (uint64_t[6]){ (uint64_t)fd, F_SETFD, on ? FD_CLOEXEC : 0 });
+}
+
+/* The program's own argument vector, and one variable */
+static int write_strings(struct handover *h, uint64_t *argv, uint64_t *envp, struct err *e)
+{
+	char args[8192], env[128], comm[64];
+	uint64_t pointers[514] = { 0 }, at, env_pointers[3] = { 0 };
+	ssize_t len = procfs_read(h->f->t.pid, args, sizeof(args), "cmdline");
+	size_t n = 0;
+	int rc;
+
+	if (len <= 0)
+		len = snprintf(args, sizeof(args), "%s", h->f->img->comm) + 1;
+	args[len - 1] = 0;
+	rc = put(h, 8192, args, (size_t)len, &at);
+	for (ssize_t k = 0; k < len && n < 512; k += (ssize_t)strlen(args + k) + 1)
+		pointers[n++] = at + (uint64_t)k;
+	if (!rc)
+		rc = put(h, 2048, pointers, (n + 1) * sizeof(pointers[0]), argv);
+	snprintf(env, sizeof(env), "MDEPUTY_FDS=%d,%d,%d", h->there[BRING_LISTEN], h->there[BRING_SETUP],
+		 h->there[BRING_SOCK]);
+	snprintf(comm, sizeof(comm), "MDEPUTY_COMM=%s", h->f->img->comm);
+	if (!rc)
+		rc = put(h, 1024, env, strlen(env) + 1, &env_pointers[0]);
+	if (!rc)
+		rc = put(h, 1280, comm, strlen(comm) + 1, &env_pointers[1]);
+	if (!rc)
+		rc = put(h, 1536, env_pointers, sizeof(env_pointers), envp);
+	if (!rc)
+		rc = put(h, 1600, "", 1, &at);
+	return rc ? err_set(e, rc, "write the deputy's arguments") : 0;
+}
+
+int handover_commit(struct handover *h, struct err *e)
+{
+	const struct image *img = h->f->img;
+	uint64_t argv, envp;
+	int rc = write_strings(h, &argv, &envp, e);
+
+	for (size_t i = 0; i < img->n_fds && !rc; i++, h->uncloexec = i)
+		if (stays(img, &img->fds[i]) && img->fds[i].cloexec)
+			rc = set_cloexec(h, (int)img->fds[i].fd, false, e);
+	for (int k = 0; k < BRING_COUNT && !rc; k++)
+		if (k != BRING_EXE)
+			rc = set_cloexec(h, h->there[k], false, e);
+	if (rc)
+		return rc;
+	return inject_exec(&h->f->inject, SYS_execveat,
+			   (uint64_t[6]){ (uint64_t)h->there[BRING_EXE], h->f->inject.room + 1600, argv, envp,
+					  AT_EMPTY_PATH },
+			   e);
+}
+
+void handover_drop_holder(struct handover *h)
+{
+	if (h->holder > 0) {
+		kill(h->holder, SIGKILL);
+		waitpid(h->holder, NULL, __WALL);
+	}
+	h->holder = 0;
+}
+
+void handover_back(struct handover *h)
+{
+	const struct image *img = h->f->img;
+	pid_t holder = h->holder;
+
+	if (!h->f->injected || in_leader(h, NULL))
+		return;
+	handover_drop_holder(h);
+	if (holder > 0 && inject_must(&h->f->inject, NULL, "reap", NULL, SYS_wait4,
+				      (uint64_t[6]){ (uint64_t)holder, 0, __WALL }))
+		h->holder = 0;
+	for (size_t i = 0; i < h->uncloexec; i++)
+		if (stays(img, &img->fds[i]) && img->fds[i].cloexec &&
+		    set_cloexec(h, (int)img->fds[i].fd, true, NULL))
+			break;
+	h->uncloexec = 0;
+	for (int k = 0; k < BRING_COUNT; k++) {
+		if (h->there[k] > 0 && close_there(h, h->there[k]))
+			break;
+		h->there[k] = -1;
+	}
+	if (h->quiet) {
+		for (size_t i = 0; i < img->n_itimers; i++)
+			if (set_itimer(h, &img->itimers[i], true, NULL))
+				break;
+		requeue_signals(h);
+		h->quiet = false;
+	}
+	drop_fd(&h->sock);
+	if (inject_end(&h->f->inject, NULL))
+		h->quiet = false;	/* it was killed meanwhile */
+}

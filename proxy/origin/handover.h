@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handover.h - The original becomes the deputy
+ *
+ * On a frozen program with an open injection:
+ *
+ *	handover_quiet()	timers disarmed, waiting signals taken out: the image has them
+ *	handover_bring()	the deputy's file and descriptors are in, a probe of it has run
+ *	handover_commit()	the original execs: the point of no return
+ *	handover_back()		any time before: everything as it was
+ */
+#ifndef PROXY_ORIGIN_HANDOVER_H
+#define PROXY_ORIGIN_HANDOVER_H
+
+#include "proxy/origin/freeze.h"
+
+enum { BRING_SOCK, BRING_EXE, BRING_SETUP, BRING_LISTEN, BRING_COUNT };
+
+struct handover {
+	struct freeze *f;
+	int sock;			/* our end of the socket to the deputy; owned until taken */
+	int there[BRING_COUNT];		/* their numbers in the program, -1: not there */
+	pid_t holder;			/* keeps the memory alive across the exec; 0: none */
+	bool quiet;
+	size_t uncloexec;		/* so many of image.fds have lost their CLOEXEC flag */
+};
+
+int handover_quiet(struct handover *h, struct err *e) MUST_CHECK;
+
+/* @deputy: path of mdeputy; @sid, @state: for the sessions to come; @listening: a listening socket */
+int handover_bring(struct handover *h, const char *deputy, const char *sid, const char *state, int listening,
+		   struct err *e) MUST_CHECK;
+int handover_commit(struct handover *h, struct err *e) MUST_CHECK;
+void handover_back(struct handover *h);
+void handover_drop_holder(struct handover *h);	/* after GO is acknowledged */
+
+#endif

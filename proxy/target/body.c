@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * body.c - The process that a program is rebuilt in: made, traced, standing behind its exec
+ */
+#include "proxy/target/body.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/scope.h"
+#include "common/sock.h"
+#include "proxy/trace/tracee.h"
+
+#define BODY_SOCK 3
+
+/* fork() under a chosen pid (clone3(2), CAP_CHECKPOINT_RESTORE).  @flags: CLONE_PARENT or 0 */
+static pid_t fork_as(pid_t pid, uint64_t flags)
+{
+	struct clone_args args = {
+		.flags = flags,
+		.exit_signal = (flags & CLONE_PARENT) ? 0 : SIGCHLD,	/* CLONE_PARENT: as the caller's */
+		.set_tid = (uint64_t)(uintptr_t)&pid,
+		.set_tid_size = 1,
+	};
+	long rc = syscall(SYS_clone3, &args, sizeof(args));
+
+	return rc < 0 ? -errno : (pid_t)rc;
+}
+
+/* In the child, plain C: what survives an exec */
+static NORETURN void become_body(const struct image *img, int sock)
+{
+	char *argv[] = { img->comm ? img->comm : (char *)"program", NULL }, *envp[] = { NULL };
+	struct rlimit core = { 0, 0 };
+	sigset_t none;
+	char byte;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int sig = 1; sig <= 64; sig++)
+		signal(sig, SIG_DFL);
+	if (sock != BODY_SOCK && dup2(sock, BODY_SOCK) < 0)
+		_exit(errno);
+	fcntl(BODY_SOCK, F_SETFD, 0);
+	close_range(0, BODY_SOCK - 1, 0);
+	close_range(BODY_SOCK + 1, ~0U, 0);
+	setrlimit(RLIMIT_CORE, &core);	/* the image's own comes later */
+	if (img->cwd && chdir(img->cwd))
+		_exit(errno);
+	umask((mode_t)img->umask);
+	/* the tracer is attached when a byte comes */
+	if (recv(BODY_SOCK, &byte, 1, 0) != 1)
+		_exit(EPIPE);
+	execve(img->exe ? img->exe : "", argv, envp);
+	_exit(errno);
+}
+
+static NORETURN void stand_in(void)
+{
+	close_range(0, ~0U, 0);
+	for (;;)
+		pause();
+}
+
+/*
+ * Session and group can only be inherited, or led: the body is born of a stand-in for its leader,
+ * as a child of this process all the same (CLONE_PARENT).  Numbers that are 0 or not ours to have
+ * (the leader is unknown) are left out.
+ */
+static pid_t born_in_session(const struct image *img, int sock)
+{
+	pid_t pid = (pid_t)img->pid, sid = (pid_t)img->session, pgid = (pid_t)img->pgid, leader, child;
+	int report[2], got = -EPIPE;
+
+	if (sid <= 1 || sid == pid) {
+		child = fork_as(pid, 0);
+		if (!child) {
+			if (sid == pid)
+				setsid();
+			else
+				setpgid(0, 0);
+			become_body(img, sock);
+		}
+		return child;
+	}
+	if (pipe2(report, O_CLOEXEC))
+		return -errno;
+	leader = fork_as(sid, 0);
+	if (!leader) {
+		pid_t group = 0;
+
+		setsid();
+		if (pgid > 1 && pgid != sid && pgid != pid) {
+			group = fork_as(pgid, 0);
+			if (!group) {
+				setpgid(0, 0);
+				stand_in();
+			}
+			if (group > 0)
+				setpgid(group, group);
+		}
+		child = fork_as(pid, CLONE_PARENT);
+		if (!child) {
+			if (pgid == pid)
+				setpgid(0, 0);
+			else if (group > 0)
+				setpgid(0, group);
+			become_body(img, sock);
+		}
+		if (write(report[1], &child, sizeof(child)) < 0)
+			_exit(1);
+		stand_in();
+	}
+	close(report[1]);
+	if (leader > 0 && read(report[0], &got, sizeof(got)) != sizeof(got))
+		got = -EPIPE;
+	close(report[0]);
+	return leader < 0 ? leader : got;
+}
+
+int body_pass_exec(pid_t pid, struct err *e)
+{
+	int status, rc = 0;
+
+	if (ptrace(PTRACE_SINGLESTEP, pid, 0, 0))
+		rc = -errno;
+	if (!rc)
+		rc = tracee_wait(pid, &status, deadline_in_ms(5000));
+	return rc ? err_set(e, rc, "step behind exec") : 0;
+}
+
+static int to_exec(pid_t pid, const char *exe, struct err *e)
+{
+	int status, rc;
+
+	for (;;) {
+		rc = tracee_wait(pid, &status, deadline_in_ms(10000));
+		if (rc == -ESRCH && WIFEXITED(status))
+			return err_set(e, -WEXITSTATUS(status), "run %s here", exe);
+		if (rc)
+			return err_set(e, rc, "run %s here", exe);
+		if (tracee_event(status) == PTRACE_EVENT_EXEC)
+			return body_pass_exec(pid, e);
+		if (ptrace(PTRACE_CONT, pid, 0, tracee_event(status) ? 0 : (void *)(intptr_t)WSTOPSIG(status)))
+			return err_set(e, -errno, "run %s here", exe);
+	}
+}
+
+int body_make(const struct image *survey, pid_t *pid, int *sock, int *body_sock, struct err *e)
+{
+	AUTO_FD int ours = -1;
+	AUTO_FD int its = -1;
+	int sv[2], rc;
+	pid_t child;
+
+	rc = sock_pair(sv, e);
+	if (rc)
+		return rc;
+	ours = sv[0];
+	its = sv[1];
+	child = born_in_session(survey, its);
+	if (child < 0)
+		return err_set(e, child, "make a process with pid %d", (int)survey->pid);
+	if (ptrace(PTRACE_SEIZE, child, 0, (void *)(uintptr_t)(BODY_OPTIONS | PTRACE_O_EXITKILL)))
+		rc = err_set(e, -errno, "attach to process %d", (int)child);
+	if (!rc)
+		rc = sock_send(ours, "x", 1, NULL, 0, deadline_in_ms(5000));
+	if (!rc)
+		rc = to_exec(child, survey->exe ? survey->exe : "?", e);
+	if (rc) {
+		kill(child, SIGKILL);
+		waitpid(child, NULL, __WALL);
+		return rc;
+	}
+	*pid = child;
+	*sock = take_fd(&ours);
+	*body_sock = BODY_SOCK;
+	return 0;
+}

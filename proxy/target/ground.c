@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ground.c - The ground a moved program stands on: namespaces, mounts, hostname, user
+ */
+#include "proxy/target/ground.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/scope.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+#ifndef CAP_CHECKPOINT_RESTORE
+#define CAP_CHECKPOINT_RESTORE 40
+#endif
+
+static int write_file(const char *path, struct err *e, const char *fmt, ...) PRINTF(3, 4);
+static int write_file(const char *path, struct err *e, const char *fmt, ...)
+{
+	AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
+	char text[256];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (fd < 0 || write(fd, text, (size_t)n) != n)
+		return err_set(e, -errno, "write %s", path);
+	return 0;
+}
+
+/* One uid and one gid, under the numbers that the program knows (user_namespaces(7)) */
+static int new_user_namespace(const struct ground *g, struct err *e)
+{
+	int rc;
+
+	if (unshare(CLONE_NEWUSER))
+		return err_set(e, -errno, "make a user namespace");
+	rc = write_file("/proc/self/setgroups", e, "deny");
+	if (!rc)
+		rc = write_file("/proc/self/uid_map", e, "%u %u 1", g->image_uid, g->uid);
+	if (!rc)
+		rc = write_file("/proc/self/gid_map", e, "%u %u 1", g->image_gid, g->gid);
+	return rc;
+}
+
+/* time_namespaces(7): seconds and a non-negative rest */
+static int write_offset(const char *clock, int64_t ns, struct err *e)
+{
+	int64_t s = ns / NS_PER_S, rest = ns % NS_PER_S;
+
+	if (rest < 0) {
+		s--;
+		rest += NS_PER_S;
+	}
+	return write_file("/proc/self/timens_offsets", e, "%s %lld %lld\n", clock, (long long)s, (long long)rest);
+}
+
+int ground_unshare(const struct ground *g, struct err *e)
+{
+	int rc = g->root ? 0 : new_user_namespace(g, e);
+
+	if (rc)
+		return rc;
+	if (unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWTIME))
+		return err_set(e, -errno, "make namespaces");
+	rc = write_offset("monotonic", g->monotonic_offset, e);
+	return rc ? rc : write_offset("boottime", g->boottime_offset, e);
+}
+
+/* ---- mounts ------------------------------------------------------------------------------------------- */
+
+static const char *const local_devices[] = { "null", "zero", "full", "random", "urandom" };
+
+/*
+ * An empty, read-only directory over one that belongs to the origin: what isn't served yet is
+ * "no such file", never the target's file of that name.  /dev keeps the devices that are
+ * everywhere the same.
+ */
+static int cover(const char *dir, struct err *e)
+{
+	bool dev = !strcmp(dir, "/dev");
+	int kept[ARRAY_SIZE(local_devices)];
+	struct stat st;
+	int rc = 0;
+
+	if (lstat(dir, &st) || !S_ISDIR(st.st_mode))
+		return 0;
+	for (size_t i = 0; dev && i < ARRAY_SIZE(local_devices); i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
+		kept[i] = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	}
+	if (mount("origin", dir, "tmpfs", MS_NOSUID, "mode=755,size=64k"))
+		rc = err_set(e, -errno, "cover %s", dir);
+	for (size_t i = 0; dev && i < ARRAY_SIZE(local_devices); i++) {
+		char path[64];
+		int fd;
+
+		if (kept[i] < 0)
+			continue;
+		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
+		fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
+		if (fd >= 0)
+			close(fd);
+		if (syscall(SYS_move_mount, kept[i], "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH))
+			rc = rc ? rc : err_set(e, -errno, "keep %s", path);
+		close(kept[i]);
+	}
+	if (!rc && dev && symlink("/proc/self/fd", "/dev/fd"))
+		rc = err_set(e, -errno, "make /dev/fd");
+	if (!rc && mount(NULL, dir, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, NULL))
+		rc = err_set(e, -errno, "make %s read-only", dir);
+	return rc;
+}
+
+static int loopback_up(struct err *e)
+{
+	AUTO_FD int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = { .ifr_name = "lo" };
+
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr))
+		return err_set(e, -errno, "look at the loopback interface");
+	ifr.ifr_flags |= IFF_UP;
+	return ioctl(fd, SIOCSIFFLAGS, &ifr) ? err_set(e, -errno, "bring up the loopback interface") : 0;
+}
+
+int ground_settle(const struct ground *g, struct err *e)
+{
+	const char *dir;
+	int rc = 0;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return err_set(e, -errno, "make mounts private");
+	for (size_t i = 0; !rc && (dir = policy_origin_dirs(g->policy, i)); i++)
+		rc = cover(dir, e);
+	if (rc)
+		return rc;
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
+		return err_set(e, -errno, "mount /proc");
+	if (g->hostname && *g->hostname && sethostname(g->hostname, strlen(g->hostname)))
+		return err_set(e, -errno, "set the hostname");
+	return loopback_up(e);
+}
+
+/* ---- the user ------------------------------------------------------------------------------------------- */
+
+static int keep_one_capability(struct err *e)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { 0 };
+	uint32_t bit = 1u << (CAP_CHECKPOINT_RESTORE - 32);
+
+	data[1].permitted = data[1].effective = data[1].inheritable = bit;
+	if (syscall(SYS_capset, &head, data))
+		return err_set(e, -errno, "keep CAP_CHECKPOINT_RESTORE");
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_CHECKPOINT_RESTORE, 0, 0))
+		return err_set(e, -errno, "pass CAP_CHECKPOINT_RESTORE on");
+	return 0;
+}
+
+int ground_become_user(const struct ground *g, struct err *e)
+{
+	if (!g->root)		/* all capabilities here are over our own namespace only */
+		return keep_one_capability(e);
+	if (setgroups((size_t)g->n_groups, g->groups))
+		return err_set(e, -errno, "set the groups");
+	if (!g->uid)
+		return 0;	/* root's program: policy allowed it */
+	if (prctl(PR_SET_KEEPCAPS, 1) || setresgid(g->gid, g->gid, g->gid) || setresuid(g->uid, g->uid, g->uid))
+		return err_set(e, -errno, "become user %u", g->uid);
+	return keep_one_capability(e);
+}

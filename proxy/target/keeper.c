@@ -1,0 +1,738 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * keeper.c - Pid 1 of a moved program's pid namespace
+ *
+ * Two sockets lead to the session: the control socket, whose messages are rows of handlers[], and
+ * the pump's, which carries what the deputy and the keeper have to say to each other.
+ */
+#include "proxy/target/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/ptrace.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/scope.h"
+#include "common/sock.h"
+#include "common/wire.h"
+#include "proxy/image/image.h"
+#include "proxy/target/body.h"
+#include "proxy/target/leave.h"
+#include "proxy/target/restore.h"
+#include "proxy/twin/pump.h"
+
+#define MAX_STREAMS 1024
+
+struct keeper {
+	enum keeper_state state;
+	int control, listening, signals;
+	const struct policy *policy;
+	struct pump *pump;
+	struct image *img;
+	struct restore *restore;
+	pid_t body;
+	int uffd;
+	struct keeper_stream {
+		uint32_t id;
+		uint64_t inode;
+		size_t open;		/* the first of image.opens that is this twin */
+	} streams[MAX_STREAMS];
+	size_t n_streams;
+	struct leave *leave;		/* while FROZEN */
+	bool stop_asked, stopped, told_exit;
+	bool ended, quit;
+	int status;			/* of the program, once ended */
+};
+
+/* ---- to the session --------------------------------------------------------------------------------- */
+
+static int say(struct keeper *k, unsigned type, const void *payload, ssize_t len, const int *fds, int nfds)
+{
+	uint8_t buf[WIRE_LOCAL_MAX];
+	ssize_t n = len < 0 ? len : wire_pack(buf, sizeof(buf), type, 0, payload, (size_t)len);
+
+	if (n < 0)
+		return (int)n;
+	return sock_send(k->control, buf, (size_t)n, fds, nfds, deadline_in_ms(10000));
+}
+
+static void say_failure(struct keeper *k, int code, const struct err *e)
+{
+	struct wire_fail m = { .code = code, .text = e->text };
+	uint8_t buf[1024];
+
+	if (say(k, WIRE_FAIL, buf, wire_put_fail(buf, sizeof(buf), &m), NULL, 0))
+		log_warn("%s", e->text);
+}
+
+/* A text of any size travels as a memfd */
+static int read_memfd(int fd, char **text, size_t *len, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) || st.st_size > (64 << 20))
+		return err_say(e, -EINVAL, "the image's description is too large");
+	*len = (size_t)st.st_size;
+	*text = malloc(*len + 1);
+	if (!*text || pread(fd, *text, *len, 0) != (ssize_t)*len)
+		return err_say(e, -EIO, "the image's description can't be read");
+	(*text)[*len] = 0;
+	return 0;
+}
+
+static int read_image(int fd, struct image **img, struct err *e)
+{
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	int rc = read_memfd(fd, &text, &len, e);
+
+	return rc ? rc : image_from_json(text, len, img, e);
+}
+
+/* ---- twins -------------------------------------------------------------------------------------------- */
+
+static struct keeper_stream *stream_by_id(struct keeper *k, uint32_t id)
+{
+	for (size_t i = 0; i < k->n_streams; i++)
+		if (k->streams[i].id == id)
+			return &k->streams[i];
+	return NULL;
+}
+
+static uint32_t stream_by_inode(void *ctx, uint64_t inode)
+{
+	struct keeper *k = ctx;
+
+	for (size_t i = 0; i < k->n_streams; i++)
+		if (k->streams[i].inode == inode)
+			return k->streams[i].id;
+	return 0;
+}
+
+/* Another open file description of a twin that is there already */
+static int same_twin(struct keeper *k, const struct keeper_stream *s, const struct image_open *o, struct err *e)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", k->restore->opens[s->open]);
+	fd = open(path, (int)(o->flags & (O_ACCMODE | O_NONBLOCK)) | O_CLOEXEC);
+	return fd < 0 ? err_set(e, -errno, "open a twin once more") : fd;
+}
+
+/**
+ * make_twin() - A local pipe for a pipe whose other end stayed at the origin
+ *
+ * Return: the program's end; the pump has the other
+ */
+static int make_twin(void *ctx, const struct image_open *o, struct err *e)
+{
+	struct keeper *k = ctx;
+	struct keeper_stream *s = stream_by_id(k, (uint32_t)o->stream);
+	bool in = (o->flags & O_ACCMODE) == O_RDONLY;
+	const struct image_pipe *p = NULL;
+	AUTO_FD int near = -1;
+	AUTO_FD int far = -1;
+	struct stat st;
+	int ends[2], rc;
+
+	if (s)
+		return same_twin(k, s, o, e);
+	if (k->n_streams == MAX_STREAMS || o->stream < 1 || o->stream > UINT32_MAX ||
+	    (o->flags & O_ACCMODE) == O_RDWR)
+		return err_say(e, -EINVAL, "the image has a twin that makes no sense");
+	if (o->file >= 0 && (size_t)o->file < k->img->n_pipes)
+		p = &k->img->pipes[o->file];
+	if (pipe2(ends, O_CLOEXEC))
+		return err_set(e, -errno, "make a twin");
+	near = ends[in ? 0 : 1];
+	far = ends[in ? 1 : 0];
+	if (p && p->capacity)
+		(void)fcntl(far, F_SETPIPE_SZ, (int)p->capacity);
+	if (fstat(near, &st) || fcntl(near, F_SETFL, (int)(o->flags & (O_NONBLOCK | O_APPEND))))
+		return err_set(e, -errno, "make a twin");
+	/* what the program wrote and nobody at the origin had yet */
+	if (!in && p && p->content.len && write(near, p->content.p, p->content.len) != (ssize_t)p->content.len)
+		return err_say(e, -EIO, "fill a twin");
+	rc = pump_add(k->pump, (uint32_t)o->stream, in ? STREAM_IN : STREAM_OUT, in ? STREAM_SINK : STREAM_SOURCE, far,
+		      o->offset, e);
+	if (rc)
+		return rc;
+	take_fd(&far);
+	k->streams[k->n_streams++] = (struct keeper_stream){ (uint32_t)o->stream, st.st_ino,
+							     (size_t)(o - k->img->opens) };
+	return take_fd(&near);
+}
+
+/* ---- the body ----------------------------------------------------------------------------------------- */
+
+static int on_prepare(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
+{
+	AUTO_IMAGE struct image *survey = NULL;
+	struct wire_prepared reply = { 0 };
+	uint8_t buf[64];
+	int rc;
+
+	(void)p;
+	(void)len;
+	rc = nfds == 1 ? read_image(fds[0], &survey, e) : err_say(e, -EPROTO, "PREPARE came without its survey");
+	if (rc)
+		return rc;
+	k->restore = calloc(1, sizeof(*k->restore));
+	if (!k->restore)
+		return err_set(e, -ENOMEM, "prepare");
+	k->restore->sock = k->restore->r.mem = -1;
+	rc = body_make(survey, &k->body, &k->restore->sock, &k->restore->body_sock, e);
+	if (rc)
+		return rc;
+	k->state = KEEPER_PREPARED;
+	reply.pid = (uint32_t)k->body;
+	return say(k, WIRE_PREPARED, buf, wire_put_prepared(buf, sizeof(buf), &reply), NULL, 0);
+}
+
+/* A userfaultfd of the body over its anonymous areas, or -1: then pages go another way */
+static int watch_memory(struct keeper *k)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	AUTO_FD int uffd = -1;
+	AUTO_FD int pidfd = -1;
+	int64_t its;
+
+	if (remote_call(&k->restore->r, &its, NULL, NULL, SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY) || its < 0)
+		return -1;
+	pidfd = pidfd_open(k->body, 0);
+	uffd = pidfd < 0 ? -1 : pidfd_getfd(pidfd, (int)its, 0);
+	if (remote_call(&k->restore->r, NULL, NULL, NULL, SYS_close, (uint64_t)its) || uffd < 0 ||
+	    ioctl(uffd, UFFDIO_API, &api))
+		return -1;
+	for (size_t i = 0; i < k->img->n_vmas; i++) {
+		const struct image_vma *v = &k->img->vmas[i];
+		struct uffdio_register r = { .range = { v->start, v->end - v->start },
+					     .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+		if (v->kind == VMA_ANON && v->prot && ioctl(uffd, UFFDIO_REGISTER, &r))
+			continue;	/* those pages go the other way */
+	}
+	return take_fd(&uffd);
+}
+
+static int on_image(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
+{
+	struct wire_fillable reply = { 0 };
+	int give[SOCK_MAX_FDS], n = 0, rc;
+	uint8_t buf[64];
+
+	(void)p;
+	(void)len;
+	rc = nfds == 1 ? read_image(fds[0], &k->img, e) : err_say(e, -EPROTO, "IMAGE came without its text");
+	if (rc)
+		return rc;
+	if (k->img->pid != k->body)
+		return err_say(e, -EINVAL, "the image is of process %d, prepared was %d", (int)k->img->pid, (int)k->body);
+	if (k->img->n_objects > SOCK_MAX_FDS - 2)
+		return err_say(e, -E2BIG, "the image has more than %d pieces of shared memory", SOCK_MAX_FDS - 2);
+	if (k->img->pump.len)
+		rc = pump_state_set(k->pump, k->img->pump.p, k->img->pump.len);
+	if (rc)
+		return err_set(e, rc, "take over the streams");
+	k->restore->img = k->img;
+	k->restore->pid = k->body;
+	k->restore->make_twin = make_twin;
+	k->restore->ctx = k;
+	rc = restore_begin(k->restore, e);
+	if (rc)
+		return rc;
+	k->uffd = watch_memory(k);
+	k->state = KEEPER_FILLABLE;
+	give[n++] = k->restore->r.mem;
+	if (k->uffd >= 0)
+		give[n++] = k->uffd;
+	reply.uffd = k->uffd >= 0;
+	for (size_t i = 0; i < k->img->n_objects; i++)
+		give[n++] = k->restore->objects[i];
+	return say(k, WIRE_FILLABLE, buf, wire_put_fillable(buf, sizeof(buf), &reply), give, n);
+}
+
+/* The pump gets a fresh socket pair; the session's end goes along with @type */
+static int say_with_pump(struct keeper *k, unsigned type, const void *payload, ssize_t len, struct err *e)
+{
+	AUTO_FD int theirs = -1;
+	int sv[2], rc = sock_pair(sv, e);
+
+	if (rc)
+		return rc;
+	theirs = sv[1];
+	rc = pump_attach(k->pump, sv[0], e);
+	if (rc) {
+		close(sv[0]);
+		return rc;
+	}
+	rc = say(k, type, payload, len, &theirs, 1);
+	return rc ? err_set(e, rc, "answer the session") : 0;
+}
+
+static int on_mem_end(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
+{
+	struct wire_ready reply = { 0 };
+	struct wire_mem_end m;
+	uint8_t buf[64];
+	int rc = wire_get_mem_end(p, len, &m);
+
+	(void)fds;
+	(void)nfds;
+	drop_fd(&k->uffd);
+	if (!rc)
+		rc = restore_finish(k->restore, e);
+	if (rc)
+		return rc;
+	k->state = KEEPER_READY;
+	reply.pages = m.pages;
+	return say_with_pump(k, WIRE_READY, buf, wire_put_ready(buf, sizeof(buf), &reply), e);
+}
+
+static int on_go(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
+{
+	struct wire_running reply = { 0 };
+	uint8_t buf[64];
+	int rc = 0;
+
+	(void)p;
+	(void)len;
+	(void)fds;
+	(void)nfds;
+	if (k->state == KEEPER_READY) {
+		rc = restore_go(k->restore, e);
+		free(k->restore);
+		k->restore = NULL;
+		k->state = KEEPER_RUNNING;
+		if (rc) {	/* can't be undone, can't go on: said as the loss that it is */
+			log_err("the program couldn't be resumed: %s", e->text);
+			kill(k->body, SIGKILL);
+			return rc;
+		}
+	}
+	return say(k, WIRE_RUNNING, buf, wire_put_running(buf, sizeof(buf), &reply), NULL, 0);
+}
+
+static void drop_body(struct keeper *k)
+{
+	if (k->restore) {
+		k->restore->pid = k->body;
+		if (k->restore->img)
+			restore_drop(k->restore);
+		else if (k->body > 0) {
+			kill(k->body, SIGKILL);
+			waitpid(k->body, NULL, __WALL);
+		}
+	}
+	k->body = 0;
+	k->quit = true;
+}
+
+static int on_abort(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e UNUSED)
+{
+	struct wire_aborted reply = { 0 };
+	uint8_t buf[64];
+
+	(void)p;
+	(void)len;
+	(void)fds;
+	(void)nfds;
+	drop_body(k);
+	return say(k, WIRE_ABORTED, buf, wire_put_aborted(buf, sizeof(buf), &reply), NULL, 0);
+}
+
+static int on_resume(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
+{
+	struct wire_resumed reply = { .state = k->state };
+	uint8_t buf[64];
+
+	(void)p;
+	(void)len;
+	(void)fds;
+	(void)nfds;
+	return say_with_pump(k, WIRE_RESUMED, buf, wire_put_resumed(buf, sizeof(buf), &reply), e);
+}
+
+static int on_stop(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e UNUSED)
+{
+	uint8_t buf[64];
+	struct wire_keeper_stopped reply = { .stop = 1 };
+
+	(void)p;
+	(void)len;
+	(void)fds;
+	(void)nfds;
+	if (k->stopped || k->ended)
+		return say(k, WIRE_KEEPER_STOPPED, buf, wire_put_keeper_stopped(buf, sizeof(buf), &reply), NULL, 0);
+	k->stop_asked = true;
+	kill(k->body, SIGSTOP);
+	return 0;	/* answered when it has stopped */
+}
+
+/* ---- leaving: this target is the source now --------------------------------------------------------- */
+
+/* The image as text in a memfd: to the session with @type */
+static int say_image(struct keeper *k, unsigned type, const struct image *img, struct err *e)
+{
+	AUTO_FREE char *text = image_to_json(img);
+	AUTO_FD int fd = memfd_create("image", MFD_CLOEXEC);
+	AUTO_FD int pidfd = pidfd_open(k->body, 0);
+	int fds[2] = { fd, pidfd };
+	uint8_t buf[64];
+	ssize_t n;
+
+	if (!text || fd < 0 || pidfd < 0)
+		return err_set(e, -ENOMEM, "write the image");
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		return err_set(e, -EIO, "write the image");
+	n = wire_put_image(buf, sizeof(buf), &(struct wire_image){ "" });
+	return say(k, type, buf, n, fds, 2);
+}
+
+static int on_survey(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
+{
+	AUTO_IMAGE struct image *img = NULL;
+	int rc;
+
+	(void)p;
+	(void)len;
+	(void)fds;
+	(void)nfds;
+	if (k->ended)
+		return err_say(e, -ESRCH, "the program has ended");
+	rc = leave_survey(k->body, k->policy, stream_by_inode, k, &img, e);
+	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
+}
+
+static int on_freeze(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
+{
+	struct wire_freeze m;
+	int rc = wire_get_freeze(p, len, &m);
+
+	(void)fds;
+	(void)nfds;
+	if (k->ended)
+		return err_say(e, -ESRCH, "the program has ended");
+	if (!rc)
+		rc = leave_freeze(k->body, k->policy, stream_by_inode, k, k->pump, (int)m.drain_ms, &k->leave, e);
+	if (rc)
+		return rc;
+	k->state = KEEPER_FROZEN;
+	return say_image(k, WIRE_IMAGE, leave_image(k->leave), e);
+}
+
+static int on_thaw(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e UNUSED)
+{
+	struct wire_running reply = { 0 };
+	uint8_t buf[64];
+
+	(void)p;
+	(void)len;
+	(void)fds;
+	(void)nfds;
+	if (k->state == KEEPER_FROZEN) {
+		leave_thaw(k->leave);
+		k->leave = NULL;
+		pump_hold(k->pump, false);
+		k->state = KEEPER_RUNNING;
+	}
+	return say(k, WIRE_RUNNING, buf, wire_put_running(buf, sizeof(buf), &reply), NULL, 0);
+}
+
+/* The frozen copy dies: from here on the program is elsewhere */
+static int on_discard(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e UNUSED)
+{
+	struct wire_discarded reply = { 0 };
+	uint8_t buf[64];
+
+	(void)p;
+	(void)len;
+	(void)fds;
+	(void)nfds;
+	kill(k->body, SIGKILL);
+	waitpid(k->body, NULL, __WALL);
+	k->quit = true;
+	return say(k, WIRE_DISCARDED, buf, wire_put_discarded(buf, sizeof(buf), &reply), NULL, 0);
+}
+
+/* ---- what the session says ----------------------------------------------------------------------------- */
+
+#define IN(state) (1u << KEEPER_##state)
+
+static const struct handler {
+	unsigned type, states;
+	int (*handle)(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e);
+} handlers[] = {
+	{ WIRE_PREPARE,	    IN(EMPTY),					   on_prepare },
+	{ WIRE_IMAGE,	    IN(PREPARED),				   on_image },
+	{ WIRE_MEM_END,	    IN(FILLABLE),				   on_mem_end },
+	{ WIRE_GO,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), on_go },
+	{ WIRE_ABORT,	    IN(EMPTY) | IN(PREPARED) | IN(FILLABLE) | IN(READY), on_abort },
+	{ WIRE_RESUME,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), on_resume },
+	{ WIRE_SURVEY,	    IN(RUNNING),				   on_survey },
+	{ WIRE_FREEZE,	    IN(RUNNING),				   on_freeze },
+	{ WIRE_THAW,	    IN(RUNNING) | IN(FROZEN),			   on_thaw },
+	{ WIRE_DISCARD,	    IN(FROZEN),					   on_discard },
+	{ WIRE_KEEPER_STOP, IN(RUNNING) | IN(ENDED),			   on_stop },
+};
+
+static void handle(struct keeper *k, const struct wire_head *h, const void *p, const int *fds, int nfds)
+{
+	struct err e = { 0 };
+	int rc = err_say(&e, -EPROTO, "%s makes no sense in state %d", wire_name(h->type), k->state);
+
+	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
+		if (handlers[i].type == h->type && (handlers[i].states & (1u << k->state))) {
+			e = (struct err){ 0 };
+			rc = handlers[i].handle(k, p, h->length, fds, nfds, &e);
+			break;
+		}
+	if (rc < 0 && !e.text[0])
+		err_set(&e, rc, "handle %s", wire_name(h->type));
+	if (rc < 0)
+		say_failure(k, rc, &e);
+}
+
+/* The session ended.  Before READY there is nothing worth keeping: the program runs at the origin */
+static void lost_session(struct keeper *k)
+{
+	drop_fd(&k->control);
+	if (k->state < KEEPER_READY)
+		drop_body(k);
+	else
+		log_info("the session ended; waiting for the next one");
+}
+
+static void read_control(struct keeper *k)
+{
+	uint8_t buf[WIRE_LOCAL_MAX];
+	struct wire_head h;
+	const void *payload;
+	int fds[4], nfds = 4;
+	ssize_t n = sock_recv(k->control, buf, sizeof(buf), fds, &nfds, 0);
+
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0 || wire_unpack(buf, (size_t)n, &h, &payload))
+		lost_session(k);
+	else
+		handle(k, &h, payload, fds, nfds);
+	for (int i = 0; n > 0 && i < nfds; i++)
+		close(fds[i]);
+}
+
+static void accept_session(struct keeper *k)
+{
+	int fd = sock_accept(k->listening);
+	uid_t uid;
+
+	if (fd < 0)
+		return;
+	if (sock_peer(fd, NULL, &uid, NULL) || (uid && uid != geteuid())) {
+		close(fd);
+		return;
+	}
+	drop_fd(&k->control);	/* the newest session is the one that counts */
+	k->control = fd;
+}
+
+/* ---- what the deputy says -------------------------------------------------------------------------------- */
+
+/* kill(2) tells the receiver its sender's pid: a short-lived process with that number sends it */
+static bool kill_as(pid_t sender, pid_t to, int sig)
+{
+	struct clone_args args = {
+		.exit_signal = 0,
+		.set_tid = (uint64_t)(uintptr_t)&sender,
+		.set_tid_size = 1,
+	};
+	long child;
+
+	if (sender <= 1 || sender == to)
+		return false;
+	child = syscall(SYS_clone3, &args, sizeof(args));
+	if (!child)
+		_exit(kill(to, sig) ? 1 : 0);
+	if (child < 0)
+		return false;	/* the number is taken in here */
+	waitpid((pid_t)child, NULL, __WALL);
+	return true;
+}
+
+static void deliver(struct keeper *k, const struct wire_signal *s)
+{
+	siginfo_t info = { 0 };
+
+	if (k->ended || s->signo < 1 || s->signo > 64)
+		return;
+	if (s->signo == SIGCONT)
+		k->stopped = false;
+	if (s->code >= 0 || s->code == SI_TKILL) {
+		if (!kill_as((pid_t)s->pid, k->body, (int)s->signo))
+			kill(k->body, (int)s->signo);
+		return;
+	}
+	info.si_signo = (int)s->signo;
+	info.si_code = (int)s->code;
+	info.si_pid = (pid_t)s->pid;
+	info.si_uid = s->uid;
+	info.si_value.sival_ptr = (void *)(uintptr_t)s->value;
+	if (syscall(SYS_rt_sigqueueinfo, k->body, info.si_signo, &info))
+		log_warn("signal %u couldn't be delivered: %s", s->signo, strerror(errno));
+}
+
+static void pump_message(void *ctx, unsigned type, const void *payload, size_t len)
+{
+	struct wire_signal s;
+
+	if (type == WIRE_SIGNAL && !wire_get_signal(payload, len, &s))
+		deliver(ctx, &s);
+}
+
+static void pump_detached(void *ctx UNUSED)
+{
+}
+
+static const struct pump_ops pump_ops = { pump_message, pump_detached, NULL };
+
+/* ---- the program's own doings ------------------------------------------------------------------------------ */
+
+static void tell(struct keeper *k, unsigned type, uint32_t number)
+{
+	uint8_t buf[16];
+	struct wire_exited m = { .status = number };	/* STOPPED and CONTINUED have the same shape */
+	ssize_t n = wire_put_exited(buf, sizeof(buf), &m);
+
+	if (n < 0 || pump_tell(k->pump, type, buf, (size_t)n))
+		log_err("the origin couldn't be told %s", wire_name(type));
+}
+
+static void body_changed(struct keeper *k, int status)
+{
+	if (WIFSTOPPED(status)) {
+		k->stopped = true;
+		if (k->stop_asked) {
+			struct wire_keeper_stopped m = { .stop = 1 };
+			uint8_t buf[16];
+
+			if (say(k, WIRE_KEEPER_STOPPED, buf, wire_put_keeper_stopped(buf, sizeof(buf), &m), NULL, 0))
+				log_warn("the session couldn't be told of a stop");
+		} else {
+			tell(k, WIRE_STOPPED, (uint32_t)WSTOPSIG(status));
+		}
+		k->stop_asked = false;
+	} else if (WIFCONTINUED(status)) {
+		k->stopped = false;
+	} else {
+		k->ended = true;
+		k->status = status;
+		k->state = KEEPER_ENDED;
+	}
+}
+
+static void reap(struct keeper *k)
+{
+	int status;
+	pid_t pid;
+
+	if (k->state != KEEPER_RUNNING && k->state != KEEPER_ENDED)
+		return;		/* while it is traced, each stop belongs to whoever waits for it */
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | __WALL)) > 0)
+		if (pid == k->body)
+			body_changed(k, status);
+}
+
+static void read_signals(struct keeper *k)
+{
+	struct signalfd_siginfo s;
+
+	while (read(k->signals, &s, sizeof(s)) == sizeof(s)) {
+		if (s.ssi_signo == SIGIO)
+			pump_sigio(k->pump);
+	}
+	reap(k);
+}
+
+/* The exit status goes after every byte that the program wrote; then there is nothing left to do */
+static void finish_ended(struct keeper *k)
+{
+	if (!k->ended)
+		return;
+	if (!k->told_exit && pump_drained(k->pump)) {
+		tell(k, WIRE_EXITED, (uint32_t)k->status);
+		k->told_exit = true;
+	}
+	if (k->told_exit && pump_told(k->pump))
+		k->quit = true;
+}
+
+static int set_up(struct keeper *k, struct err *e)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	if (sigprocmask(SIG_SETMASK, &all, NULL))
+		return err_set(e, -errno, "block signals");
+	sigemptyset(&all);
+	sigaddset(&all, SIGCHLD);
+	sigaddset(&all, SIGIO);
+	k->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (k->signals < 0)
+		return err_set(e, -errno, "receive signals");
+	k->pump = pump_new(&pump_ops, k, e);
+	return k->pump ? 0 : e->code;
+}
+
+int keeper_run(int control, int listening, const struct policy *policy)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	struct err e = { 0 };
+	int more = 0;
+
+	if (!k)
+		return 1;
+	*k = (struct keeper){ .control = control, .listening = listening, .policy = policy, .uffd = -1 };
+	if (set_up(k, &e)) {
+		log_err("%s", e.text);
+		return 1;
+	}
+	while (!k->quit) {
+		struct pollfd p[4] = {
+			{ .fd = k->control, .events = POLLIN },
+			{ .fd = k->listening, .events = POLLIN },
+			{ .fd = k->signals, .events = POLLIN },
+			{ .fd = k->state >= KEEPER_READY ? pump_fd(k->pump) : -1, .events = POLLIN },
+		};
+
+		if (poll(p, ARRAY_SIZE(p), more ? 0 : -1) < 0 && errno != EINTR)
+			return 1;
+		if (p[2].revents)
+			read_signals(k);
+		if (p[0].revents)
+			read_control(k);
+		if (p[1].revents)
+			accept_session(k);
+		if (k->state >= KEEPER_READY && !k->quit)
+			more = pump_run(k->pump);
+		if (more < 0)
+			return 1;
+		finish_ended(k);
+	}
+	return 0;
+}

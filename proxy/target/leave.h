@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * leave.h - A moved program is made ready to move on, or home
+ *
+ * The keeper's part of being a source: look, freeze, dump, and let go again.  What the session
+ * does with the image and the memory is its business.
+ */
+#ifndef PROXY_TARGET_LEAVE_H
+#define PROXY_TARGET_LEAVE_H
+
+#include "common/policy.h"
+#include "proxy/image/image.h"
+#include "proxy/twin/pump.h"
+
+struct leave;
+
+typedef uint32_t leave_stream_fn(void *ctx, uint64_t inode);	/* a twin's stream, 0: none */
+
+/* The same as look_at() at an origin; a reason against it is an error */
+int leave_survey(pid_t pid, const struct policy *policy, leave_stream_fn *stream_of, void *ctx, struct image **out,
+		 struct err *e) MUST_CHECK;
+
+/*
+ * Freezes and dumps.  @drain_ms > 0: what the program wrote must have arrived at the origin first
+ * (the way home); it may take that long.  On failure the program runs on.
+ */
+int leave_freeze(pid_t pid, const struct policy *policy, leave_stream_fn *stream_of, void *ctx, struct pump *pump,
+		 int drain_ms, struct leave **out, struct err *e) MUST_CHECK;
+const struct image *leave_image(const struct leave *l);
+void leave_thaw(struct leave *l);	/* it runs on here; frees @l */
+
+#endif

@@ -51,9 +51,10 @@ struct deputy {
 	struct pump *pump;
 	int listener, signals;
 	bool ending;		/* EXITED came */
+	bool deaf;		/* no descriptor is left to accept a session with */
 	bool unreaped;		/* children that ended wait for room in the channel */
 	uint32_t status;	/* as wait(2) gives it */
-	int stopping;		/* STOPPED came: by this signal, once what came before it is written */
+	int stopping; /* STOPPED came: by this signal, once what came before it is written */
 	char state[MOST_STATE];
 	uint8_t buf[WIRE_LOCAL_MAX], held[WIRE_CHUNK];
 };
@@ -138,7 +139,8 @@ static void stop_as(struct deputy *d)
  */
 static bool is_own_sigpipe(const struct signalfd_siginfo *si)
 {
-	return si->ssi_signo == SIGPIPE && si->ssi_code == SI_USER && si->ssi_pid == (uint32_t)getpid();
+	return si->ssi_signo == SIGPIPE && si->ssi_code == SI_USER &&
+	       si->ssi_pid == (uint32_t)getpid();
 }
 
 /**
@@ -181,7 +183,11 @@ static bool is_death(int code)
 static void take_signal(struct deputy *d, const struct signalfd_siginfo *si)
 {
 	struct wire_signal m = {
-		.signo = si->ssi_signo, .code = si->ssi_code, .pid = si->ssi_pid, .uid = si->ssi_uid, .value = si->ssi_ptr,
+		.signo = si->ssi_signo,
+		.code = si->ssi_code,
+		.pid = si->ssi_pid,
+		.uid = si->ssi_uid,
+		.value = si->ssi_ptr,
 	};
 
 	if (is_own_sigpipe(si))
@@ -223,6 +229,8 @@ static void take_session(struct deputy *d)
 	AUTO_FD int sock = above_standard(sock_accept(d->listener));
 	uid_t uid;
 
+	/* A failure that stays: don't ask again before something else has happened */
+	d->deaf = sock < 0 && sock != -EAGAIN && sock != -EINTR && sock != -ECONNABORTED;
 	if (sock < 0 || sock_peer(sock, NULL, &uid, NULL) || (uid && uid != geteuid()))
 		return;
 	if (pump_attach(d->pump, sock, NULL))
@@ -239,7 +247,7 @@ static void hold(struct deputy *d, bool on)
 	pump_hold(d->pump, on);
 	if (!on)
 		return;
-	/* Empty: more messages than fit in the answer wait for the keeper; the session asks again */
+	/* Empty: too many messages wait for the keeper to fit in; the session asks again */
 	n = pump_state_get(d->pump, d->held, sizeof(d->held));
 	m.streams.len = n > 0 ? (uint32_t)n : 0;
 	n = wire_put_deputy_held(d->buf, sizeof(d->buf), &m);
@@ -363,7 +371,7 @@ static void *read_setup(int fd, size_t *len)
 	return take_ptr(buf);
 }
 
-/* {u32 id, u32 dir, u32 fd, u64 offset}...; an id that comes again is one more number of the same end */
+/* {u32 id, u32 dir, u32 fd, u64 offset}...; an id that comes again: another number of that end */
 static int add_streams(struct pump *p, wire_blob streams)
 {
 	struct bytes b = bytes_of(streams.p, streams.len);
@@ -376,7 +384,8 @@ static int add_streams(struct pump *p, wire_blob streams)
 
 		if (b.bad || dir > STREAM_OUT)
 			return -EBADMSG;
-		rc = pump_add(p, id, dir, dir == STREAM_IN ? STREAM_SOURCE : STREAM_SINK, fd, offset, NULL);
+		rc = pump_add(p, id, dir, dir == STREAM_IN ? STREAM_SOURCE : STREAM_SINK, fd,
+			      offset, NULL);
 		if (rc == -EEXIST)
 			rc = pump_also(p, id, fd);
 	}
@@ -460,12 +469,13 @@ static void NORETURN serve(struct deputy *d)
 	for (;;) {
 		struct pollfd p[] = {
 			{ .fd = pump_room(d->pump) ? d->signals : -1, .events = POLLIN },
-			{ .fd = d->listener, .events = POLLIN },
+			{ .fd = d->deaf ? -1 : d->listener, .events = POLLIN },
 			{ .fd = pump_fd(d->pump), .events = POLLIN },
 		};
 
 		if (poll(p, ARRAY_SIZE(p), -1) < 0)
 			continue;
+		d->deaf = false;
 		if (p[0].revents || d->unreaped)
 			take_signals(d);
 		if (p[1].revents)

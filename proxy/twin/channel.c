@@ -102,7 +102,9 @@ bool channel_next(const struct channel *c, struct channel_msg *m)
 	if (c->sent == c->next)
 		return false;
 	k = c->kept[c->sent % CHANNEL_MOST];
-	*m = (struct channel_msg){ .number = c->sent, .type = k->type, .len = k->len, .p = k->bytes };
+	*m = (struct channel_msg){
+		.number = c->sent, .type = k->type, .len = k->len, .p = k->bytes
+	};
 	return true;
 }
 
@@ -209,8 +211,8 @@ int channel_restore(struct channel *c, uint64_t received, uint64_t next_number, 
 	uint64_t count = bytes_left(kept) ? bytes_get_le(kept, 4) : 0;
 	int rc = 0;
 
-	if (kept->bad || count > CHANNEL_MOST || next_number <= count || next_number >= UINT64_MAX / 2 ||
-	    received >= UINT64_MAX / 2 || c->next != 1)
+	if (kept->bad || count > CHANNEL_MOST || next_number <= count ||
+	    next_number >= UINT64_MAX / 2 || received >= UINT64_MAX / 2 || c->next != 1)
 		return -EBADMSG;
 	c->first = c->sent = c->next = next_number - count;
 	while (!rc && c->next < next_number) {

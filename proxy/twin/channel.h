@@ -20,7 +20,7 @@
 
 #define CHANNEL_MOST 4096	/* messages kept; then -ENOBUFS, which the producer must handle */
 
-/* struct channel_msg - A message that was told; @p is the channel's, valid until it is acknowledged */
+/* struct channel_msg - A message that was told; @p is the channel's until it is acknowledged */
 struct channel_msg {
 	uint64_t number;
 	uint32_t type;
@@ -35,22 +35,23 @@ void channel_free(struct channel *c);
 
 /* what this side tells */
 int channel_tell(struct channel *c, unsigned type, const void *p, size_t len) MUST_CHECK;
-size_t channel_room(const struct channel *c);		/* messages that channel_tell() would take now */
-bool channel_next(const struct channel *c, struct channel_msg *m);	/* the next to send, if any */
+size_t channel_room(const struct channel *c);		/* messages that may be told now */
+bool channel_next(const struct channel *c, struct channel_msg *m);	/* to be sent */
 void channel_sent(struct channel *c);			/* it is on its way */
 int channel_acked(struct channel *c, uint64_t received) MUST_CHECK;
-int channel_rewind(struct channel *c, uint64_t received) MUST_CHECK;	/* acked, and send the others again */
+int channel_rewind(struct channel *c, uint64_t received) MUST_CHECK;	/* send the rest again */
 bool channel_empty(const struct channel *c);		/* everything told was acknowledged */
 
 /* what the other side tells */
-int channel_take(struct channel *c, uint64_t number) MUST_CHECK;	/* 1: deliver, 0: had it, -EILSEQ: a gap */
+int channel_take(struct channel *c, uint64_t number) MUST_CHECK;	/* 1: new, -EILSEQ: a gap */
 bool channel_ack_due(const struct channel *c, uint64_t *received);
 void channel_ack_told(struct channel *c);
 uint64_t channel_received(const struct channel *c);
 
-/* {u64 received; u64 next_number} and {u32 kept; per message u32 type, u32 len, bytes}, little endian */
+/* {u64 received; u64 next_number} and {u32 kept; per message u32 type, u32 len, bytes} */
 void channel_put_numbers(const struct channel *c, struct bytes *b);
 void channel_put_kept(const struct channel *c, struct bytes *b);
-int channel_restore(struct channel *c, uint64_t received, uint64_t next_number, struct bytes *kept) MUST_CHECK;
+int channel_restore(struct channel *c, uint64_t received, uint64_t next_number,
+		    struct bytes *kept) MUST_CHECK;
 
 #endif

@@ -19,13 +19,13 @@
  * recognised, and only cost time.
  *
  * SYNC's field streams, little endian: u32 kind; then for each stream
- *	u32 id; u32 half | SYNC_GONE; u64 next; u64 taken	(a source's two offsets are the same)
+ *	u32 id; u32 half | SYNC_GONE; u64 next; u64 taken	(a source's two are the same)
  *
  * What is sent is not queued but *due*, found again in the state of streams and channel whenever
  * the socket has room; only LOCAL messages have a queue.  Order: SYNC, LOCAL, TAKEN, numbered,
  * ACK, BYTES.  TAKEN before numbered ones: when EXITED comes, the origin's pipes hold exactly
- * what the program left unread.  BYTES only after all that is numbered: so END comes before the bytes
- * of the FIFO's next writer.
+ * what the program left unread.  BYTES only after all that is numbered: so END comes before the
+ * bytes of the FIFO's next writer.
  */
 #include "proxy/twin/pump.h"
 
@@ -182,8 +182,8 @@ static struct stream *find(struct pump *p, uint32_t id)
  *
  * Return: 0, -EEXIST, -ENOSPC, -EINVAL if @fd isn't that end of a pipe, other negative errno
  */
-int pump_add(struct pump *p, uint32_t id, enum stream_dir dir, enum stream_half half, int fd, uint64_t offset,
-	     struct err *e)
+int pump_add(struct pump *p, uint32_t id, enum stream_dir dir, enum stream_half half, int fd,
+	     uint64_t offset, struct err *e)
 {
 	struct stream *s;
 	struct err why = { 0 };
@@ -217,7 +217,7 @@ int pump_also(struct pump *p, uint32_t id, int fd)
 /**
  * put_datagram() - Send, if there is room
  *
- * A socket that fails in another way is shut down: what it still holds can be received, then it ends.
+ * A socket that fails in another way is shut down: what it holds can be received, then it ends.
  *
  * Return: 0, or a negative errno: nothing was sent
  */
@@ -243,7 +243,8 @@ static int put_datagram(struct pump *p, const void *datagram, size_t len)
 
 static int put(struct pump *p, unsigned type, uint64_t number, const void *payload, ssize_t len)
 {
-	ssize_t n = len < 0 ? len : wire_pack(p->out, sizeof(p->out), type, number, payload, (size_t)len);
+	ssize_t n = len < 0 ? len
+			    : wire_pack(p->out, sizeof(p->out), type, number, payload, (size_t)len);
 
 	return n < 0 ? (int)n : put_datagram(p, p->out, (size_t)n);
 }
@@ -252,7 +253,8 @@ static int put(struct pump *p, unsigned type, uint64_t number, const void *paylo
 static void put_sync(struct pump *p)
 {
 	struct bytes b = bytes_of(p->data, sizeof(p->data));
-	struct wire_sync m = { .received = channel_received(p->channel), .streams = { p->data, 0 } };
+	struct wire_sync m = { .received = channel_received(p->channel),
+			       .streams = { p->data, 0 } };
 
 	bytes_put_le(&b, p->ask_due ? SYNC_ASK : SYNC_ANSWER, 4);
 	for (unsigned i = 0; i < p->count; i++) {
@@ -273,7 +275,8 @@ static void put_sync(struct pump *p)
 	for (unsigned i = 0; i < p->count; i++) {
 		uint64_t told;
 
-		(void)stream_taken_due(p->streams[i], true, &told);	/* without a new look at the pipe */
+		(void)stream_taken_due(p->streams[i], true,
+				       &told); /* without a new look at the pipe */
 		stream_taken_told(p->streams[i], told);
 	}
 }
@@ -305,7 +308,8 @@ static void put_taken(struct pump *p)
 			(void)stream_offset(s);
 		if (!stream_taken_due(s, exact, &t.offset))
 			continue;
-		if (put(p, WIRE_TAKEN, 0, p->payload, wire_put_taken(p->payload, sizeof(p->payload), &t)))
+		if (put(p, WIRE_TAKEN, 0, p->payload,
+			wire_put_taken(p->payload, sizeof(p->payload), &t)))
 			return;
 		stream_taken_told(s, t.offset);
 	}
@@ -383,7 +387,8 @@ static bool put_bytes(struct pump *p, struct stream *s)
 		if (n <= 0)
 			return false;
 		m.data = (wire_blob){ p->data, (uint32_t)n };
-		if (put(p, WIRE_BYTES, 0, p->payload, wire_put_bytes(p->payload, sizeof(p->payload), &m)))
+		if (put(p, WIRE_BYTES, 0, p->payload,
+			wire_put_bytes(p->payload, sizeof(p->payload), &m)))
 			return false;
 		stream_sent(s, (size_t)n);
 	}
@@ -731,8 +736,9 @@ int pump_send_local(struct pump *p, unsigned type, const void *payload, size_t l
 	l = malloc(sizeof(*l) + WIRE_HEAD + len);
 	if (!l)
 		return -ENOMEM;
-	n = len > WIRE_LOCAL_MAX - WIRE_HEAD ? -EMSGSIZE :
-					       wire_pack(l->bytes, WIRE_HEAD + len, type, 0, payload, len);
+	n = len > WIRE_LOCAL_MAX - WIRE_HEAD
+		    ? -EMSGSIZE
+		    : wire_pack(l->bytes, WIRE_HEAD + len, type, 0, payload, len);
 	if (n < 0) {
 		free(l);
 		return (int)n;

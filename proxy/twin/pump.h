@@ -34,10 +34,10 @@
 
 /**
  * struct pump_ops - What the owner hears
- * @message:	A numbered message, exactly once (SIGNAL, STOPPED, CONTINUED, EXITED, …), or a LOCAL
- *		one from the session.  @payload is to be decoded with wire_get_*()
+ * @message:	A numbered message, exactly once (SIGNAL, STOPPED, CONTINUED, EXITED, …), or a
+ *		LOCAL one from the session.  @payload is to be decoded with wire_get_*()
  * @detached:	The session's socket ended and was closed.  Not called for one that was replaced
- * @refused:	A message was malformed, absurd or unknown and had no effect; for the log, may be NULL
+ * @refused:	A message was malformed, absurd or unknown, without effect; for the log, may be NULL
  */
 struct pump_ops {
 	void (*message)(void *ctx, unsigned type, const void *payload, size_t len);
@@ -55,29 +55,30 @@ void pump_free(struct pump *p);		/* closes everything it owns */
  * an open file description of the keeper's own, it gets O_NONBLOCK, O_ASYNC and an owner.  Every
  * other @fd keeps its flags.
  */
-int pump_add(struct pump *p, uint32_t id, enum stream_dir dir, enum stream_half half, int fd, uint64_t offset,
-	     struct err *e) MUST_CHECK;
-int pump_also(struct pump *p, uint32_t id, int fd) MUST_CHECK;	/* the same end under another number */
+int pump_add(struct pump *p, uint32_t id, enum stream_dir dir, enum stream_half half, int fd,
+	     uint64_t offset, struct err *e) MUST_CHECK;
+int pump_also(struct pump *p, uint32_t id, int fd) MUST_CHECK;	/* one more number of it */
 
 int pump_attach(struct pump *p, int sock, struct err *e) MUST_CHECK;
 void pump_detach(struct pump *p);	/* without ops->detached */
 bool pump_attached(const struct pump *p);
 
 int pump_fd(const struct pump *p);	/* readable when pump_run() has something to do */
-int pump_run(struct pump *p) MUST_CHECK;	/* 1: more is left, and pump_fd() stays readable; 0; -errno: epoll failed */
+/* 1: more is left, and pump_fd() stays readable; 0; -errno: epoll failed */
+int pump_run(struct pump *p) MUST_CHECK;
 void pump_sigio(struct pump *p);	/* SIGIO was received: programs have read */
 
 /* Numbered: -ENOBUFS when CHANNEL_MOST are unacknowledged.  See pump_room() */
 int pump_tell(struct pump *p, unsigned type, const void *payload, size_t len) MUST_CHECK;
 size_t pump_room(const struct pump *p);	/* messages that pump_tell() would take now */
 bool pump_told(const struct pump *p);	/* everything told was received by the other side */
-/* To the present session only: -ENOTCONN without one; what it hasn't got when it dies is forgotten */
+/* To the present session only: -ENOTCONN without one; what it didn't get is forgotten with it */
 int pump_send_local(struct pump *p, unsigned type, const void *payload, size_t len) MUST_CHECK;
 
-/* Held: no new byte leaves a source, none enters a sink's pipe.  TAKEN, END and messages go on */
+/* Held: no new byte leaves a source, none enters a sink's pipe.  TAKEN and messages go on */
 void pump_hold(struct pump *p, bool hold);
-bool pump_drained(struct pump *p);	/* every sink wrote all it got, everything of every source was taken */
-bool pump_written(struct pump *p);	/* every sink wrote all it got: what a deputy waits for before it ends */
+bool pump_drained(struct pump *p);	/* sinks wrote all, of sources all was taken */
+bool pump_written(struct pump *p);	/* every sink wrote all: a deputy may end */
 
 /*
  * Everything that the next pump at this side must know, little endian:

@@ -31,9 +31,9 @@
  * States, as STREAM_*, with the function at each arrow:
  *
  *	source	OPEN --stream_peek: no writer, all sent--> ENDED --stream_peek: bytes again--> OPEN
- *		OPEN, ENDED --stream_gone: the sink's readers left--> GONE, R closed: its writers get EPIPE
- *	sink	OPEN --finish_end: END, all written (and, STREAM_IN, read)--> ENDED, W closed: readers see the end
- *		ENDED --stream_bytes: a FIFO's new writer--> OPEN, W opened again through an O_PATH descriptor
+ *		OPEN, ENDED --stream_gone: the readers left--> GONE, R closed: its writers get EPIPE
+ *	sink	OPEN --finish_end: all written (STREAM_IN: and read)--> ENDED, W closed
+ *		ENDED --stream_bytes: a FIFO's new writer--> OPEN, W opened again by way of O_PATH
  *		OPEN --close_gone: no reader--> GONE, W closed
  *
  * A sink of an in-stream closes W only when the program has read everything: with W closed there
@@ -58,7 +58,7 @@
 
 #define RING STREAM_WINDOW		/* a power of two: byte @o lives at ring[o % RING] */
 #define RING_KEEP (256u << 10)		/* give the memory back when more than this was in use */
-#define TAKEN_STEP 4096u		/* tell what was read in steps of a page, or when all was read */
+#define TAKEN_STEP 4096u /* tell what was read in steps of a page, or when all was read */
 #define FIRST_FD 3			/* never take the place of a closed standard descriptor */
 
 /**
@@ -104,7 +104,8 @@ int stream_tools_open(struct stream_tools *t, struct err *e)
 	*t = (struct stream_tools){ .epoll = -1, .scratch = { -1, -1 }, .null = -1 };
 	if (pipe2(t->scratch, O_CLOEXEC | O_NONBLOCK))
 		return err_set(e, -errno, "make the scratch pipe");
-	for (unsigned size = STREAM_WINDOW; size > 65536 && fcntl(t->scratch[1], F_SETPIPE_SZ, size) < 0;)
+	for (unsigned size = STREAM_WINDOW;
+	     size > 65536 && fcntl(t->scratch[1], F_SETPIPE_SZ, size) < 0;)
 		size /= 2;
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (t->epoll < 0) {
@@ -114,7 +115,8 @@ int stream_tools_open(struct stream_tools *t, struct err *e)
 		return err_set(e, code, "make an epoll set");
 	}
 	t->null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	if (t->null >= 0 && (fstat(t->null, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)))
+	if (t->null >= 0 &&
+	    (fstat(t->null, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)))
 		drop_fd(&t->null);
 	return 0;
 }
@@ -193,7 +195,8 @@ static int listen_to_reads(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
 
-	if (flags < 0 || fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETFL, flags | O_NONBLOCK | O_ASYNC))
+	if (flags < 0 || fcntl(fd, F_SETOWN, getpid()) ||
+	    fcntl(fd, F_SETFL, flags | O_NONBLOCK | O_ASYNC))
 		return -errno;
 	return 0;
 }
@@ -241,8 +244,9 @@ static int open_own(struct stream *s, int fd)
  *
  * Return: the stream, or NULL with @e set
  */
-struct stream *stream_new(const struct stream_tools *t, uint32_t id, enum stream_dir dir, enum stream_half half,
-			  int fd, uint64_t offset, uint64_t tag, struct err *e)
+struct stream *stream_new(const struct stream_tools *t, uint32_t id, enum stream_dir dir,
+			  enum stream_half half, int fd, uint64_t offset, uint64_t tag,
+			  struct err *e)
 {
 	struct stream *s;
 	struct stat st;
@@ -263,12 +267,15 @@ struct stream *stream_new(const struct stream_tools *t, uint32_t id, enum stream
 		err_set(e, -ENOMEM, "stream %u", id);
 		return NULL;
 	}
-	*s = (struct stream){ .tools = t, .id = id, .dir = dir, .half = half, .tag = tag, .own = -1, .path = -1 };
+	*s = (struct stream){
+		.tools = t, .id = id, .dir = dir, .half = half, .tag = tag, .own = -1, .path = -1
+	};
 	s->taken = s->sent = s->high = s->next = s->written = s->told = offset;
 	s->look = true;
 	rc = open_own(s, fd);
 	if (!rc && half == STREAM_SINK) {
-		s->ring = mmap(NULL, RING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		s->ring = mmap(NULL, RING, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		rc = s->ring == MAP_FAILED ? -errno : 0;
 	}
 	if (!rc)
@@ -411,7 +418,7 @@ ssize_t stream_peek(struct stream *s, void *buf, size_t size, uint64_t *offset)
 		return errno == EAGAIN ? 0 : -errno;
 	scratch_skip(t, MIN(skip, (size_t)n));
 	if ((size_t)n <= skip)
-		return 0;			/* the scratch pipe is too small to see further before TAKEN */
+		return 0; /* the scratch pipe is too small to see further before TAKEN */
 	want = (size_t)n - skip;
 	while (got < want) {
 		n = read(t->scratch[0], (uint8_t *)buf + got, want - got);
@@ -455,7 +462,8 @@ static void source_consume(struct stream *s, uint64_t n)
 
 	while (n > 0) {
 		int to = t->null >= 0 ? t->null : t->scratch[1];
-		ssize_t k = splice(s->own, NULL, to, NULL, (size_t)MIN(n, STREAM_WINDOW), SPLICE_F_NONBLOCK);
+		ssize_t k = splice(s->own, NULL, to, NULL, (size_t)MIN(n, STREAM_WINDOW),
+				   SPLICE_F_NONBLOCK);
 
 		if (k < 0 && errno == EINTR)
 			continue;

@@ -3,7 +3,7 @@
  * test_deputy.c - The deputy as its parent, its terminal's driver and its sessions see it
  *
  * The test is the parent that waits for it, the session at its socket, and, with a pump of its own,
- * the keeper: datagrams of LOCAL messages are the session's, all others the keeper's.  For that, the
+ * the keeper: datagrams of LOCAL messages are the session's, all others the keeper's.  So the
  * keeper's pump is attached to the deputy's very socket.
  */
 #include <errno.h>
@@ -69,7 +69,8 @@ static void on_message(void *ctx, unsigned type, const void *payload, size_t len
 		snprintf(k.state, sizeof(k.state), "%s", up.state);
 	} else if (type == WIRE_DEPUTY_HELD && !wire_get_deputy_held(payload, len, &held)) {
 		k.helds++;
-		k.held_len = held.streams.len < sizeof(k.held_state) ? held.streams.len : sizeof(k.held_state);
+		k.held_len = held.streams.len < sizeof(k.held_state) ? held.streams.len
+								     : sizeof(k.held_state);
 		memcpy(k.held_state, held.streams.p, k.held_len);
 	}
 }
@@ -96,7 +97,9 @@ static int make_setup(int in, int out, int extra)
 {
 	uint8_t streams[40], fds[4], buf[512];
 	struct bytes b = bytes_of(streams, sizeof(streams)), c = bytes_of(fds, sizeof(fds));
-	struct wire_deputy_setup m = { .sid = "s1", .state = "first", .streams = { streams, 40 }, .close_fds = { fds, 4 } };
+	struct wire_deputy_setup m = {
+		.sid = "s1", .state = "first", .streams = { streams, 40 }, .close_fds = { fds, 4 }
+	};
 	int fd = memfd_create("setup", 0);
 	ssize_t n;
 
@@ -296,7 +299,8 @@ static void answers_by_hand(void **state)
 
 static void bad_starts_end(void **state)
 {
-	static const char *const rows[] = { "", "1", "1,2", "1,2,3,4", "a,b,c", "1,2,-3", "0,0,0", "990,991,992" };
+	static const char *const rows[] = { "",      "1",      "1,2",   "1,2,3,4",
+					    "a,b,c", "1,2,-3", "0,0,0", "990,991,992" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -347,7 +351,8 @@ static void says_that_it_is_up(void **state)
 static void forwards_signals(void **state)
 {
 	const union sigval value = { .sival_ptr = (void *)0x123456789abcul };
-	static const int plain[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGSEGV, SIGPIPE, SIGCHLD, SIGWINCH };
+	static const int plain[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGTSTP,
+				     SIGUSR1, SIGSEGV, SIGPIPE, SIGCHLD, SIGWINCH };
 	const struct wire_signal *s;
 
 	(void)state;
@@ -441,7 +446,8 @@ static void reaps(void **state)
 	UNTIL(k.ups);
 	assert_int_equal(read(k.origin_r, pids, sizeof(pids)), sizeof(pids));
 	kill(pids[1], SIGKILL);
-	UNTIL(kill(pids[1], 0) && errno == ESRCH);	/* the holder: reaped, and none of the program's business */
+	UNTIL(kill(pids[1], 0) &&
+	      errno == ESRCH); /* the holder: reaped, and none of the program's business */
 	kill(k.pid, SIGUSR1);
 	UNTIL(signal_came(SIGUSR1));
 	assert_int_equal(k.nsignals, 1);
@@ -460,7 +466,8 @@ static void reaps(void **state)
 static void ends_as_the_program(void **state)
 {
 	const uint32_t rows[] = {
-		0, 42 << 8, SIGTERM, SIGKILL, SIGSEGV, SIGABRT | 0x80, SIGPIPE, (uint32_t)SIGRTMIN + 2,
+		0,       42 << 8,        SIGTERM, SIGKILL,
+		SIGSEGV, SIGABRT | 0x80, SIGPIPE, (uint32_t)SIGRTMIN + 2,
 	};
 
 	(void)state;
@@ -598,7 +605,8 @@ static int setup(void **state)
 	if (env)
 		snprintf(deputy_path, sizeof(deputy_path), "%s", env);
 	if (access(deputy_path, X_OK)) {
-		fprintf(stderr, "no %s: make it first, or say where it is in MDEPUTY\n", deputy_path);
+		fprintf(stderr, "no %s: make it first, or say where it is in MDEPUTY\n",
+			deputy_path);
 		return -1;
 	}
 	sigemptyset(&block);

@@ -65,7 +65,7 @@ static uint64_t rnd(void)
 	return w.seed;
 }
 
-/* The byte at offset @o of stream @which is a function of both, so that any loss or doubling shows */
+/* The byte at offset @o of stream @which is a function of both: any loss or doubling shows */
 static void pattern(uint8_t *to, int which, uint64_t o, size_t n)
 {
 	while (n > 0) {
@@ -167,13 +167,16 @@ static void begin(void)
 		assert_non_null(w.side[i].pump);
 	}
 	make_pipe(&r, &w.origin_w);
-	assert_int_equal(pump_add(w.side[DEPUTY].pump, IN, STREAM_IN, STREAM_SOURCE, r, 0, NULL), 0);
+	assert_int_equal(pump_add(w.side[DEPUTY].pump, IN, STREAM_IN, STREAM_SOURCE, r, 0, NULL),
+			 0);
 	make_pipe(&w.program_r, &wr);
 	assert_int_equal(pump_add(w.side[KEEPER].pump, IN, STREAM_IN, STREAM_SINK, wr, 0, NULL), 0);
 	make_pipe(&r, &w.program_w);
-	assert_int_equal(pump_add(w.side[KEEPER].pump, OUT, STREAM_OUT, STREAM_SOURCE, r, 0, NULL), 0);
+	assert_int_equal(pump_add(w.side[KEEPER].pump, OUT, STREAM_OUT, STREAM_SOURCE, r, 0, NULL),
+			 0);
 	make_pipe(&w.origin_r, &wr);
-	assert_int_equal(pump_add(w.side[DEPUTY].pump, OUT, STREAM_OUT, STREAM_SINK, wr, 0, NULL), 0);
+	assert_int_equal(pump_add(w.side[DEPUTY].pump, OUT, STREAM_OUT, STREAM_SINK, wr, 0, NULL),
+			 0);
 	set_nonblock(w.origin_w);
 	set_nonblock(w.origin_r);
 	set_nonblock(w.program_r);
@@ -317,7 +320,7 @@ static bool drain(int fd, int which)
 	return true;
 }
 
-/* Both directions, @total bytes each, with a cut about every @cut_every bytes (0: none); then the end */
+/* Both directions, @total bytes each, a cut about every @cut_every bytes (0: none); then the end */
 static void transfer(uint64_t total, uint64_t cut_every)
 {
 	uint64_t next_cut = cut_every;
@@ -349,8 +352,8 @@ static void transfer(uint64_t total, uint64_t cut_every)
 		}
 		still = did ? 0 : still + 1;
 		if (still > STILL)
-			fail_msg("standstill after %u cuts: read %lu and %lu", cuts, (unsigned long)w.read[0],
-				 (unsigned long)w.read[1]);
+			fail_msg("standstill after %u cuts: read %lu and %lu", cuts,
+				 (unsigned long)w.read[0], (unsigned long)w.read[1]);
 	}
 	settle();
 	assert_int_equal(w.read[0], total);
@@ -392,7 +395,8 @@ static void takes_only_what_was_read(void **state)
 	attach(DEPUTY);
 	attach(KEEPER);
 	make_pipe(&r, &wr);	/* one more stream, whose pipe at the origin we can look at */
-	assert_int_equal(pump_add(w.side[DEPUTY].pump, 3, STREAM_IN, STREAM_SOURCE, dup(r), 0, NULL), 0);
+	assert_int_equal(
+		pump_add(w.side[DEPUTY].pump, 3, STREAM_IN, STREAM_SOURCE, dup(r), 0, NULL), 0);
 	settle();
 	assert_int_equal(write(w.origin_w, buf, 1000), 1000);
 	assert_int_equal(write(wr, buf, 10), 10);
@@ -528,7 +532,7 @@ static void held(void **state)
 	settle();
 	assert_false(pump_written(w.side[DEPUTY].pump));
 	assert_int_equal(read(w.origin_r, buf, 16), -1);
-	assert_false(pump_drained(w.side[KEEPER].pump));	/* in the deputy's memory isn't taken */
+	assert_false(pump_drained(w.side[KEEPER].pump)); /* in the deputy's memory isn't taken */
 	pump_hold(w.side[DEPUTY].pump, false);
 	settle();
 	assert_int_equal(read(w.origin_r, buf, 16), 3);
@@ -553,8 +557,10 @@ static void moves_on(void **state)
 	while (w.read[0] < total || w.read[1] < total) {
 		bool did = run_pumps();
 
-		did |= feed(w.origin_w, 0, total) | feed(w.program_w, 1, total);
-		did |= (rnd() % 2 ? drain(w.program_r, 0) : 0) | (rnd() % 2 ? drain(w.origin_r, 1) : 0);
+		did |= feed(w.origin_w, 0, total);
+		did |= feed(w.program_w, 1, total);
+		did |= rnd() % 2 && drain(w.program_r, 0);
+		did |= rnd() % 2 && drain(w.origin_r, 1);
 		say(DEPUTY);
 		if (moves < 20 && rnd() % 16 == 0) {
 			struct bytes b;
@@ -590,12 +596,14 @@ static void moves_on(void **state)
 			k->pump = pump_new(&ops, k, NULL);
 			assert_int_equal(pump_state_set(k->pump, saved, (size_t)len), 0);
 			make_pipe(&w.program_r, &wr);
-			assert_int_equal(pump_add(k->pump, IN, STREAM_IN, STREAM_SINK, wr, in, NULL), 0);
+			assert_int_equal(
+				pump_add(k->pump, IN, STREAM_IN, STREAM_SINK, wr, in, NULL), 0);
 			make_pipe(&r, &w.program_w);
 			set_nonblock(w.program_w);
 			set_nonblock(w.program_r);
 			assert_int_equal(write(w.program_w, carry, (size_t)left), left);
-			assert_int_equal(pump_add(k->pump, OUT, STREAM_OUT, STREAM_SOURCE, r, out, NULL), 0);
+			assert_int_equal(
+				pump_add(k->pump, OUT, STREAM_OUT, STREAM_SOURCE, r, out, NULL), 0);
 			attach(KEEPER);
 			moves++;
 			did = true;
@@ -628,7 +636,8 @@ static void hostile(void **state)
 	uint8_t blob[4 + 24];
 	struct bytes b = bytes_of(blob, sizeof(blob));
 	const struct wire_taken taken = { IN, 5000 }, nobody = { 77, 5 }, wrong = { OUT, 5 };
-	const struct wire_bytes gap = { OUT, 1u << 30, { "x", 1 } }, wrap = { OUT, UINT64_MAX, { "xy", 2 } };
+	const struct wire_bytes gap = { OUT, 1u << 30, { "x", 1 } },
+				wrap = { OUT, UINT64_MAX, { "xy", 2 } };
 	const struct wire_ack ack = { 1000 };
 	struct wire_sync sync = { .received = 0, .streams = { blob, sizeof(blob) } };
 	unsigned refused = 0;

@@ -328,7 +328,8 @@ static void taken_when_read(void **state)
 	assert_int_equal(read(p[0], buf, 10), 0);
 	close(p[0]);
 	(void)sigio_came();
-	assert_int_equal(stream_bytes(s, 10003, text, 3), 0);	/* one more, but our reader has left */
+	assert_int_equal(stream_bytes(s, 10003, text, 3),
+			 0); /* one more, but our reader has left */
 	stream_work(s);
 	assert_true(stream_gone_due(s));
 	stream_free(s);

@@ -150,6 +150,10 @@ fuzz: $(FUZZ_BIN)
 			-artifact_prefix=$(BUILD)/fuzz/$$name- $$new $$seeds || exit 1; \
 	done
 
+$(BUILD)/bench/pair: $(BUILD)/o/tests/bench/pair.o $(BUILD)/libproxy.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 .PHONY: clean
 clean:
 	rm -rf build build-san

@@ -54,4 +54,10 @@ int origin_resume(const struct session_env *env, const char *sid);
 /* A connection was accepted.  @fd: the TCP socket, owned */
 int target_session(const struct session_env *env, int fd);
 
+/* For tests/bench and the way home of threads: the same, over a link that stands already */
+struct link;
+struct peer;
+int target_serve(const struct session_env *env, struct link *l, const struct peer *peer);
+int origin_session_over(const struct session_env *env, int client, struct link *l, const char *request);
+
 #endif

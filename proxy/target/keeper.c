@@ -488,7 +488,7 @@ static const struct handler {
 	{ WIRE_SURVEY,	    IN(RUNNING),				   on_survey },
 	{ WIRE_FREEZE,	    IN(RUNNING),				   on_freeze },
 	{ WIRE_THAW,	    IN(RUNNING) | IN(FROZEN),			   on_thaw },
-	{ WIRE_DISCARD,	    IN(FROZEN),					   on_discard },
+	{ WIRE_DISCARD,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), on_discard },
 	{ WIRE_KEEPER_STOP, IN(RUNNING) | IN(ENDED),			   on_stop },
 };
 
@@ -699,6 +699,12 @@ static int set_up(struct keeper *k, struct err *e)
 	return k->pump ? 0 : e->code;
 }
 
+/* Not while it is frozen: what the deputy says now must reach whoever has the program next */
+static bool pumps(const struct keeper *k)
+{
+	return k->state >= KEEPER_READY && k->state != KEEPER_FROZEN;
+}
+
 int keeper_run(int control, int listening, const struct policy *policy)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
@@ -717,7 +723,7 @@ int keeper_run(int control, int listening, const struct policy *policy)
 			{ .fd = k->control, .events = POLLIN },
 			{ .fd = k->listening, .events = POLLIN },
 			{ .fd = k->signals, .events = POLLIN },
-			{ .fd = k->state >= KEEPER_READY ? pump_fd(k->pump) : -1, .events = POLLIN },
+			{ .fd = pumps(k) ? pump_fd(k->pump) : -1, .events = POLLIN },
 		};
 
 		if (poll(p, ARRAY_SIZE(p), more ? 0 : -1) < 0 && errno != EINTR)
@@ -728,8 +734,7 @@ int keeper_run(int control, int listening, const struct policy *policy)
 			read_control(k);
 		if (p[1].revents)
 			accept_session(k);
-		if (k->state >= KEEPER_READY && !k->quit)
-			more = pump_run(k->pump);
+		more = pumps(k) && !k->quit ? pump_run(k->pump) : 0;
 		if (more < 0)
 			return 1;
 		finish_ended(k);

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * onward.c - From the present target to a third host
+ *
+ * The origin stays the origin, and the image goes through it: the two targets needn't know each
+ * other.  COMMIT is the present target's answer that its frozen copy is dead.  Until then both
+ * names stand in the session's file; whoever takes the session over asks the present one first.
+ */
+#include "proxy/origin/origin.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/scope.h"
+#include "common/stage.h"
+#include "proxy/image/cpu.h"
+#include "proxy/target/keeper.h"
+
+struct onward {
+	struct origin *o;
+	struct target next;
+	struct image *survey;
+	char *image;
+	bool frozen, noted;
+};
+
+static int caught_text(struct origin *o, char **text, struct err *e)
+{
+	struct wire_image m;
+
+	if (wire_get_image(o->caught.buf, o->caught.len, &m))
+		return err_say(e, -EBADMSG, "the image can't be read");
+	free(*text);
+	*text = strdup(m.manifest);
+	return *text ? 0 : err_set(e, -ENOMEM, "read the image");
+}
+
+static int stage_survey(void *ctx, struct err *e)
+{
+	struct onward *w = ctx;
+	AUTO_FREE char *text = NULL;
+	int rc = serve_send(w->o, WIRE_SURVEY, NULL, 0, e);
+
+	if (!rc)
+		rc = serve_until(w->o, WIRE_SURVEYED, deadline_in_ms(TALK_MS), e);
+	if (!rc)
+		rc = caught_text(w->o, &text, e);
+	if (!rc)
+		rc = image_from_json(text, strlen(text), &w->survey, e);
+	/* what its processor had, the program may use: the present target's passed the check for ours */
+	if (!rc)
+		rc = cpu_describe(w->survey, e);
+	return rc;
+}
+
+static int stage_connect(void *ctx, struct err *e)
+{
+	struct onward *w = ctx;
+
+	return ask_connect(w->o, &w->next, false, e);
+}
+
+static void undo_connect(void *ctx)
+{
+	ask_abort(&((struct onward *)ctx)->next);
+}
+
+static int stage_ask(void *ctx, struct err *e)
+{
+	struct onward *w = ctx;
+	struct reasons why = { 0 };
+	int rc = ask_offer(w->o, &w->next, w->survey, &why, e);
+
+	if (!rc && reasons_refusals(&why))
+		rc = reasons_to_err(&why, e);
+	reasons_free(&why);
+	if (!rc)
+		rc = ask_clocks(w->o, &w->next, e);
+	return rc ? rc : ask_prepare(w->o, &w->next, w->survey, e);
+}
+
+static int stage_freeze(void *ctx, struct err *e)
+{
+	struct onward *w = ctx;
+	uint8_t buf[16];
+	int rc;
+
+	w->o->frozen_at = clock_ns(CLOCK_MONOTONIC);
+	w->frozen = true;
+	rc = serve_send(w->o, WIRE_FREEZE, buf, wire_put_freeze(buf, sizeof(buf), &(struct wire_freeze){ 0 }), e);
+	if (!rc)
+		rc = serve_until(w->o, WIRE_IMAGE, deadline_in_ms(TALK_MS), e);
+	return rc ? rc : caught_text(w->o, &w->image, e);
+}
+
+static void undo_freeze(void *ctx)
+{
+	struct onward *w = ctx;
+	uint8_t buf[16];
+
+	if (w->frozen && serve_send(w->o, WIRE_THAW, buf, wire_put_thaw(buf, sizeof(buf), &(struct wire_thaw){ 0 }), NULL))
+		log_warn("the program thaws when the link stands again");
+}
+
+/* Pages pass through this process, from one link to the other, a frame at a time */
+static int pass_on(void *ctx, const struct frame *f, struct err *e)
+{
+	struct onward *w = ctx;
+
+	return frame_send(w->next.l, f->type, 0, f->payload, f->length, deadline_in_ms(TALK_MS), e);
+}
+
+static int stage_memory(void *ctx, struct err *e)
+{
+	struct onward *w = ctx;
+	uint8_t buf[16];
+	int rc = talk_send_text(w->next.l, WIRE_IMAGE, w->image, e);
+
+	if (!rc)
+		rc = talk_expect(w->next.l, WIRE_FILLABLE, &w->o->t, deadline_in_ms(TALK_MS), e);
+	if (!rc)
+		rc = origin_note_session(w->o, w->next.peer.name, e);
+	w->noted = !rc;
+	if (!rc)
+		rc = serve_send(w->o, WIRE_SEND_MEM, buf,
+				wire_put_send_mem(buf, sizeof(buf), &(struct wire_send_mem){ 0 }), e);
+	return rc ? rc : serve_memory(w->o, pass_on, w, e);
+}
+
+static void undo_memory(void *ctx)
+{
+	struct onward *w = ctx;
+
+	if (w->noted && origin_note_session(w->o, NULL, NULL))
+		log_warn("the session's file couldn't be written");
+}
+
+static int stage_ready(void *ctx, struct err *e)
+{
+	struct onward *w = ctx;
+
+	return talk_expect(w->next.l, WIRE_READY, &w->o->t, deadline_in_ms(TALK_MS), e);
+}
+
+static int stage_commit(void *ctx, struct err *e)
+{
+	struct onward *w = ctx;
+
+	return serve_discard(w->o, e);
+}
+
+static int stage_go(void *ctx, struct err *e)
+{
+	struct onward *w = ctx;
+	int rc = serve_new_target(w->o, &w->next, e);
+
+	return rc ? rc : serve_until(w->o, WIRE_RUNNING, deadline_in_ms(TALK_MS), e);
+}
+
+static const struct stage stages[] = {
+	{ "onward: looking at the program",	stage_survey,  NULL,	     false },
+	{ "onward: connecting to the target",	stage_connect, undo_connect, false },
+	{ "onward: asking the target",		stage_ask,     NULL,	     false },
+	{ "onward: freezing the program",	stage_freeze,  undo_freeze,  false },
+	{ "onward: sending memory",		stage_memory,  undo_memory,  false },
+	{ "onward: waiting for the target",	stage_ready,   NULL,	     false },
+	{ "onward: handing over",		stage_commit,  NULL,	     true },
+	{ "onward: resuming there",		stage_go,      NULL,	     false },
+};
+
+static void progress(void *ctx, const struct stage *s)
+{
+	struct onward *w = ctx;
+
+	w->o->stages = ARRAY_SIZE(stages);
+	w->o->stage = (int)(s - stages) + 1;
+	origin_progress(w->o, s->name + strlen("onward: "));
+}
+
+int onward_move(struct origin *o, const char *host, struct err *e)
+{
+	struct onward w = { .o = o };
+	int rc = ask_find_peer(o, host, &w.next.peer, e);
+
+	if (!rc && !strcmp(host, o->target.peer.name))
+		rc = err_say(e, -EALREADY, "process %d runs on %s already", (int)o->pid, host);
+	if (!rc && !o->relay.io)
+		rc = err_say(e, -ENOLINK, "the link to %s is down; try again when it stands", o->target.peer.name);
+	if (!rc)
+		rc = stage_run(stages, ARRAY_SIZE(stages), &w, progress, e);
+	if (rc)
+		err_wrap(e, rc, "process %d stays on %s", (int)o->pid, o->target.peer.name);
+	image_free(w.survey);
+	free(w.image);
+	return rc;
+}
+
+/**
+ * onward_settle() - A session that died while the program moved on: who has it now?
+ * @next:	The host it was moving to
+ *
+ * The present target is asked first.  If it still has the program, in whatever state, the copy at
+ * the next one is given up; if it hasn't, the next one is the present one.
+ */
+void onward_settle(struct origin *o, const char *next)
+{
+	struct target other = { 0 };
+	struct err e = { 0 };
+	unsigned state;
+
+	while (ask_resume(o, &o->target, true, &state, &e)) {
+		log_warn("%s", e.text);
+		sleep(1);
+	}
+	if (ask_find_peer(o, next, &other.peer, &e))
+		return;
+	link_close(take_ptr(o->target.l));
+	if (state == KEEPER_EMPTY) {
+		o->target.peer = other.peer;
+	} else {
+		unsigned its;
+
+		if (!ask_resume(o, &other, false, &its, &e))
+			ask_abort(&other);
+	}
+	if (origin_note_session(o, NULL, &e))
+		log_warn("%s", e.text);
+}

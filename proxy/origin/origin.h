@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * origin.h - The origin's session: what its parts share
+ *
+ *	session.c	who asks what, and with which rights
+ *	ask.c		connecting to a target, asking it, comparing clocks
+ *	move.c		the way of a migration, from here, as a list of stages
+ *	serve.c		after COMMIT: deputy and keeper talk, signals, broken links
+ *	onward.c	from the target to a third host
+ *	home.c		and back
+ */
+#ifndef PROXY_ORIGIN_ORIGIN_H
+#define PROXY_ORIGIN_ORIGIN_H
+
+#include <stdbool.h>
+
+#include "proxy/daemon/peers.h"
+#include "proxy/daemon/session.h"
+#include "proxy/link/relay.h"
+#include "proxy/link/talk.h"
+#include "proxy/origin/freeze.h"
+#include "proxy/origin/handover.h"
+
+/* One target, while it is asked and while the program is there */
+struct target {
+	struct peer peer;
+	struct link *l;
+	char host[65];			/* as it calls itself */
+	char mode[8];			/* "root" or "user" */
+	int64_t monotonic_offset, boottime_offset, clock_difference;
+};
+
+/* Takes a MEM frame of the present target's, and MEM_END */
+typedef int serve_memory_fn(void *ctx, const struct frame *f, struct err *e);
+
+struct origin {
+	const struct session_env *env;
+	pid_t pid;			/* the program's, and the deputy's */
+	uid_t uid;
+	gid_t gid;
+	char user[64], comm[32];
+	uint64_t start_time;
+	char sid[SID_LEN + 1];
+	int client;			/* who asked: PROGRESS and ANSWER go there; -1 */
+	int stage, stages;		/* for PROGRESS */
+
+	struct peers *peers;		/* as of the session's start */
+	int dir_sessions, dir_deputy;	/* directories, opened while privileged */
+	int deputy_listen;		/* the deputy's listening socket, until it has it */
+
+	struct image *survey;
+	struct reasons why;
+	struct freeze freeze;
+	struct handover handover;
+	struct target target;		/* where it goes, then where it is */
+	int64_t frozen_at;		/* CLOCK_MONOTONIC */
+	uint64_t pages;
+	struct talk t;
+
+	/* from COMMIT on */
+	struct relay relay;		/* link and deputy */
+	int signals;			/* signalfd: SIGCHLD */
+	int64_t retry_at;		/* when the link is tried again, 0: it stands */
+	int retry_ms;
+	bool stopping;			/* the deputy stands before SIGSTOP until the program has stopped */
+	bool deputy_gone, over, home;
+	unsigned awaited;		/* a frame of the target's that somebody waits for */
+	struct talk caught;
+	bool caught_it;
+	serve_memory_fn *take_memory;	/* who wants MEM frames now */
+	void *take_ctx;
+	int memory_rc;			/* its error; 1: MEM_END came */
+	struct err memory_err;
+};
+
+/* ---- session.c --------------------------------------------------------------------------------------- */
+void origin_answer(struct origin *o, int code, const char *text, json *extra /* taken, or NULL */);
+void origin_progress(struct origin *o, const char *stage);
+void origin_report(struct origin *o, const char *state);		/* up the leash */
+int origin_note_session(struct origin *o, const char *next, struct err *e) MUST_CHECK;	/* sessions/SID.json */
+void origin_forget_session(struct origin *o);
+int origin_keep_capabilities(uint64_t caps, struct err *e) MUST_CHECK;
+
+/* ---- ask.c -------------------------------------------------------------------------------------------- */
+int ask_connect(struct origin *o, struct target *t, bool why, struct err *e) MUST_CHECK;
+int ask_find_peer(struct origin *o, const char *name, struct peer *out, struct err *e) MUST_CHECK;
+int ask_offer(struct origin *o, struct target *t, struct image *survey, struct reasons *why, struct err *e) MUST_CHECK;
+int ask_clocks(struct origin *o, struct target *t, struct err *e) MUST_CHECK;
+int ask_prepare(struct origin *o, struct target *t, const struct image *survey, struct err *e) MUST_CHECK;
+int ask_resume(struct origin *o, struct target *t, bool committed, unsigned *state, struct err *e) MUST_CHECK;
+void ask_abort(struct target *t);
+
+/* ---- move.c ------------------------------------------------------------------------------------------- */
+int move_look(struct origin *o, struct err *e) MUST_CHECK;
+int move_away(struct origin *o, struct err *e) MUST_CHECK;
+
+/* ---- serve.c ------------------------------------------------------------------------------------------ */
+int serve_begin(struct origin *o, struct err *e) MUST_CHECK;
+void serve_loop(struct origin *o);
+int serve_step(struct origin *o, int64_t deadline) MUST_CHECK;	/* one turn; -ETIMEDOUT */
+/* Serves until a frame of @type has come from the target; FAIL becomes an error */
+int serve_until(struct origin *o, unsigned type, int64_t deadline, struct err *e) MUST_CHECK;
+int serve_send(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e) MUST_CHECK;
+/* Serves until MEM_END; each MEM frame, and MEM_END, goes to @take */
+int serve_memory(struct origin *o, serve_memory_fn *take, void *ctx, struct err *e) MUST_CHECK;
+/* COMMIT of a way onward or home: 0 when the present target's frozen copy is dead, for certain */
+int serve_discard(struct origin *o, struct err *e) MUST_CHECK;
+int serve_new_target(struct origin *o, struct target *next, struct err *e) MUST_CHECK;
+int serve_connect_deputy(struct origin *o, struct err *e) MUST_CHECK;
+void serve_lost(struct origin *o, const char *reason);
+
+/* ---- onward.c, home.c ----------------------------------------------------------------------------------- */
+int onward_move(struct origin *o, const char *host, struct err *e) MUST_CHECK;
+void onward_settle(struct origin *o, const char *next);
+int home_move(struct origin *o, struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * serve.c - After COMMIT: the deputy and the keeper talk, and the session carries it
+ *
+ * A poll loop over the deputy's socket, the link, the leash and SIGCHLD.  The deputy takes its
+ * signals itself; only SIGSTOP can't be caught, so that the session stays attached by ptrace and
+ * holds it back until the program has stopped.
+ *
+ *	link STANDS ──error──▶ RETRYING (deputy's socket closed) ──RESUMED──▶ STANDS
+ *
+ * After each reconnection both ends get fresh sockets, and agree anew on what has arrived.
+ */
+#include "proxy/origin/origin.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/scope.h"
+#include "common/sock.h"
+#include "proxy/target/keeper.h"
+
+#ifndef PTRACE_EVENT_STOP
+#define PTRACE_EVENT_STOP 128
+#endif
+#define RETRY_FIRST_MS 100
+#define RETRY_MOST_MS 5000
+
+/* ---- to the target ------------------------------------------------------------------------------------ */
+
+int serve_send(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e)
+{
+	int rc = len < 0 ? (int)len : o->relay.io ? frame_io_put(o->relay.io, type, 0, payload, (size_t)len) : -ENOTCONN;
+
+	return rc ? err_set(e, rc, "tell the target %s", wire_name(type)) : 0;
+}
+
+static void drop_link(struct origin *o, const char *why)
+{
+	if (o->target.l)
+		log_warn("E_LINK_LOST: the link to %s ended: %s", o->target.peer.name, why);
+	frame_io_free(o->relay.io);
+	o->relay.io = NULL;
+	link_close(o->target.l);
+	o->target.l = NULL;
+	/* what was under way on the dead link is gone: the two ends must agree anew */
+	drop_fd(&o->relay.sock);
+	o->relay.pending_len = 0;
+	o->retry_ms = RETRY_FIRST_MS;
+	o->retry_at = clock_ns(CLOCK_MONOTONIC);
+}
+
+/* ---- the deputy ------------------------------------------------------------------------------------------ */
+
+int serve_connect_deputy(struct origin *o, struct err *e)
+{
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s.sock", o->dir_deputy, o->sid);
+	fd = sock_connect(path, e);
+	if (fd < 0)
+		return fd;
+	drop_fd(&o->relay.sock);
+	o->relay.sock = fd;
+	return 0;
+}
+
+static void deputy_says(void *ctx, unsigned type, const void *payload, size_t len)
+{
+	struct origin *o = ctx;
+
+	if (type == o->awaited && !o->caught_it) {
+		free(o->caught.buf);
+		o->caught = (struct talk){ .type = type, .buf = malloc(len + 1), .len = len, .size = len + 1 };
+		if (o->caught.buf && len)
+			memcpy(o->caught.buf, payload, len);
+		o->caught_it = o->caught.buf != NULL;
+	}
+}
+
+void serve_lost(struct origin *o, const char *reason)
+{
+	uint8_t payload[512], buf[600];
+	ssize_t n = wire_put_deputy_lost(payload, sizeof(payload), &(struct wire_deputy_lost){ reason });
+
+	log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "%s", reason);
+	if (o->relay.sock < 0 && serve_connect_deputy(o, NULL))
+		return;
+	if (n > 0)
+		n = wire_pack(buf, sizeof(buf), WIRE_DEPUTY_LOST, 0, payload, (size_t)n);
+	if (n > 0 && sock_send(o->relay.sock, buf, (size_t)n, NULL, 0, deadline_in_ms(5000)))
+		log_err("the deputy couldn't be told either");
+}
+
+/* The deputy ended: as the program did, or somebody killed it, and then the program goes too */
+static void deputy_ended(struct origin *o, int status)
+{
+	uint8_t buf[16];
+
+	log_info("the deputy ended with status %x", (unsigned)status);
+	o->deputy_gone = true;
+	drop_fd(&o->relay.sock);
+	if (serve_send(o, WIRE_DISCARD, buf, wire_put_discard(buf, sizeof(buf), &(struct wire_discard){ 0 }), NULL))
+		log_debug("the target will be told when the link stands again");
+}
+
+/* SIGSTOP is about to stop the deputy: the program first */
+static void hold_stop(struct origin *o)
+{
+	uint8_t buf[16];
+
+	o->stopping = true;
+	if (serve_send(o, WIRE_KEEPER_STOP, buf,
+		       wire_put_keeper_stop(buf, sizeof(buf), &(struct wire_keeper_stop){ 1 }), NULL)) {
+		o->stopping = false;	/* no link: the deputy stops alone, the program when it's back */
+		ptrace(PTRACE_CONT, o->pid, 0, (void *)SIGSTOP);
+	}
+}
+
+static void deputy_stopped(struct origin *o, int status)
+{
+	int sig = WSTOPSIG(status), event = status >> 16;
+
+	if (event == PTRACE_EVENT_STOP)
+		/* a group stop: it stays, and SIGCONT may end it; anything else goes on */
+		ptrace(sig == SIGTRAP ? PTRACE_CONT : PTRACE_LISTEN, o->pid, 0, 0);
+	else if (!event && sig == SIGSTOP)
+		hold_stop(o);
+	else
+		ptrace(PTRACE_CONT, o->pid, 0, event ? 0 : (void *)(intptr_t)sig);
+}
+
+static void reap(struct origin *o)
+{
+	struct signalfd_siginfo s;
+	int status;
+
+	while (read(o->signals, &s, sizeof(s)) == sizeof(s))
+		;
+	while (!o->deputy_gone && waitpid(o->pid, &status, WNOHANG | __WALL) == o->pid) {
+		if (WIFSTOPPED(status))
+			deputy_stopped(o, status);
+		else
+			deputy_ended(o, status);
+	}
+}
+
+/* ---- the link ------------------------------------------------------------------------------------------------ */
+
+/* mmigrate at the target asked us to move it on or home */
+static void moved_on(struct origin *o, const struct frame *f)
+{
+	struct wire_moved_on r = { 0 };
+	struct wire_move_on m;
+	struct err e = { 0 };
+	char host[PEER_NAME], text[600];
+	uint8_t buf[1024];
+
+	if (wire_get_move_on(f->payload, f->length, &m))
+		return;
+	snprintf(host, sizeof(host), "%s", m.host);
+	r.code = host[0] ? onward_move(o, host, &e) : home_move(o, &e);
+	if (r.code)
+		snprintf(text, sizeof(text), "%s", e.text);
+	else
+		snprintf(text, sizeof(text), "process %d runs %s%s now", (int)o->pid, host[0] ? "on " : "at home",
+			 host[0] ? host : "");
+	r.text = text;
+	/* after a move it is another target: the one that asked was told by the program's going */
+	if (r.code && serve_send(o, WIRE_MOVED_ON, buf, wire_put_moved_on(buf, sizeof(buf), &r), NULL))
+		log_debug("the target was gone before it could be told");
+}
+
+static void from_target(struct origin *o, const struct frame *f)
+{
+	if (relay_is_for_ends(f->type)) {
+		int rc = relay_to_sock(&o->relay, f);
+
+		if (rc && rc != -EAGAIN)
+			drop_fd(&o->relay.sock);
+		return;
+	}
+	if (o->take_memory && (f->type == WIRE_MEM || f->type == WIRE_MEM_END)) {
+		if (!o->memory_rc)
+			o->memory_rc = o->take_memory(o->take_ctx, f, &o->memory_err);
+		if (!o->memory_rc && f->type == WIRE_MEM_END)
+			o->memory_rc = 1;
+		return;
+	}
+	if (o->awaited && (f->type == o->awaited || f->type == WIRE_FAIL)) {
+		free(o->caught.buf);
+		o->caught = (struct talk){ .type = f->type, .buf = malloc(f->length + 1), .len = f->length,
+					   .size = f->length + 1 };
+		if (o->caught.buf && f->length)
+			memcpy(o->caught.buf, f->payload, f->length);
+		o->caught_it = o->caught.buf != NULL;
+		return;
+	}
+	switch (f->type) {
+	case WIRE_KEEPER_STOPPED:
+		if (o->stopping)
+			ptrace(PTRACE_CONT, o->pid, 0, (void *)SIGSTOP);
+		o->stopping = false;
+		break;
+	case WIRE_MOVE_ON:
+		moved_on(o, f);
+		break;
+	case WIRE_DISCARDED:
+		o->over = o->deputy_gone;
+		break;
+	case WIRE_FAIL: {
+		struct err e = { 0 };
+
+		talk_fail_to_err(f->payload, f->length, &e);
+		log_warn("%s: %s", o->target.peer.name, e.text);
+		break;
+	}
+	default:
+		break;		/* RUNNING a second time, and what newer peers may say */
+	}
+}
+
+static void serve_link(struct origin *o)
+{
+	struct frame f;
+
+	for (int i = 0; i < 64 && o->relay.io && !o->relay.pending_len && !o->caught_it; i++) {
+		int rc = frame_io_poll_in(o->relay.io, &f);
+
+		if (rc < 0)
+			drop_link(o, strerror(-rc));
+		if (rc <= 0)
+			return;
+		from_target(o, &f);
+	}
+}
+
+/* What a keeper that was found again needs to hear */
+static int take_up(struct origin *o, unsigned state, struct err *e)
+{
+	uint8_t buf[16];
+
+	switch ((enum keeper_state)state) {
+	case KEEPER_READY:
+	case KEEPER_RUNNING:
+	case KEEPER_ENDED:
+		if (o->deputy_gone)
+			return serve_send(o, WIRE_DISCARD, buf,
+					  wire_put_discard(buf, sizeof(buf), &(struct wire_discard){ 0 }), e);
+		return serve_send(o, WIRE_GO, buf, wire_put_go(buf, sizeof(buf), &(struct wire_go){ 1 }), e);
+	case KEEPER_FROZEN:
+		return serve_send(o, WIRE_THAW, buf, wire_put_thaw(buf, sizeof(buf), &(struct wire_thaw){ 0 }), e);
+	case KEEPER_EMPTY:
+	case KEEPER_PREPARED:
+	case KEEPER_FILLABLE:
+		break;
+	}
+	if (o->deputy_gone) {
+		o->over = true;
+		return 0;
+	}
+	serve_lost(o, "the target doesn't have the program any more: its host or its keeper was lost");
+	return 0;
+}
+
+static void retry(struct origin *o)
+{
+	struct err e = { 0 };
+	unsigned state;
+	int rc = ask_resume(o, &o->target, true, &state, &e);
+
+	if (rc) {
+		log_line(o->retry_ms == RETRY_FIRST_MS ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "E_LINK_DOWN", "%s", e.text);
+		o->retry_ms = MIN(o->retry_ms * 2, RETRY_MOST_MS);
+		o->retry_at = clock_ns(CLOCK_MONOTONIC) + o->retry_ms * NS_PER_MS;
+		return;
+	}
+	o->retry_at = 0;
+	o->relay.io = frame_io_new(o->target.l, RELAY_QUEUE);
+	if (!o->relay.io || take_up(o, state, &e)) {
+		drop_link(o, "out of memory");
+		return;
+	}
+	if (!o->deputy_gone && o->relay.sock < 0 && serve_connect_deputy(o, &e))
+		log_warn("%s", e.text);
+	log_info("the link to %s stands", o->target.peer.name);
+}
+
+/* ---- the leash ------------------------------------------------------------------------------------------------- */
+
+static void request(struct origin *o, const char *text)
+{
+	AUTO_JSON json *j = NULL;
+	const char *what, *host = "";
+	struct err e = { 0 };
+	char sentence[700];
+	int rc = json_parse(text, strlen(text), &j, &e);
+
+	if (!rc)
+		rc = json_get_str(j, "do", &what, &e);
+	if (!rc && !strcmp(what, "move"))
+		rc = json_get_str(j, "host", &host, &e);
+	if (!rc && !strcmp(what, "why"))
+		rc = err_say(&e, -EINVAL, "process %d runs on %s; move it on with mmigrate %d HOST, or home", (int)o->pid,
+			     o->target.peer.name, (int)o->pid);
+	if (!rc && strcmp(what, "move") && strcmp(what, "home"))
+		rc = err_say(&e, -EINVAL, "unknown request %s", what);
+	if (!rc)
+		rc = host[0] ? onward_move(o, host, &e) : home_move(o, &e);
+	if (rc)
+		snprintf(sentence, sizeof(sentence), "%s", e.text);
+	else if (host[0])
+		snprintf(sentence, sizeof(sentence), "process %d (%s) runs on %s now", (int)o->pid, o->comm, host);
+	else
+		snprintf(sentence, sizeof(sentence), "process %d (%s) is at home again%s%s", (int)o->pid, o->comm,
+			 e.text[0] ? ": " : "", e.text);
+	origin_answer(o, rc, sentence, NULL);
+}
+
+static void from_leash(struct origin *o)
+{
+	uint8_t buf[4096];
+	struct wire_head h;
+	struct wire_ask m;
+	const void *payload;
+	int fd = -1, nfds = 1;
+	ssize_t n = sock_recv(o->env->leash, buf, sizeof(buf), &fd, &nfds, 0);
+
+	if (n <= 0 || wire_unpack(buf, (size_t)n, &h, &payload) || h.type != WIRE_ASK || nfds != 1 ||
+	    wire_get_ask(payload, h.length, &m)) {
+		if (n > 0 && nfds == 1)
+			close(fd);
+		return;
+	}
+	drop_fd(&o->client);
+	o->client = fd;
+	request(o, m.request);
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
+
+/**
+ * serve_step() - One turn: wait for something, and handle it
+ * @deadline:	How long to wait at most
+ *
+ * Return: 0; -ETIMEDOUT
+ */
+int serve_step(struct origin *o, int64_t deadline)
+{
+	bool room = !o->relay.io || frame_io_queued(o->relay.io) < RELAY_QUEUE / 2;
+	bool link = o->relay.io != NULL;
+	struct pollfd p[] = {
+		{ link ? o->target.l->fd : -1,
+		  (short)((o->relay.pending_len ? 0 : POLLIN) | (link && frame_io_queued(o->relay.io) ? POLLOUT : 0)), 0 },
+		{ o->relay.sock, (short)((room && link ? POLLIN : 0) | (o->relay.pending_len ? POLLOUT : 0)), 0 },
+		{ o->awaited ? -1 : o->env->leash, POLLIN, 0 },
+		{ o->signals, POLLIN, 0 },
+	};
+	int n, rc;
+
+	if (o->retry_at)
+		deadline = MIN(deadline, o->retry_at);
+	n = poll(p, ARRAY_SIZE(p), deadline_left_ms(deadline));
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	if (p[3].revents)
+		reap(o);
+	if (p[1].revents & POLLOUT && relay_flush_sock(&o->relay) == -EPIPE)
+		drop_fd(&o->relay.sock);
+	if (p[1].revents & (POLLIN | POLLHUP) && o->relay.sock >= 0) {
+		rc = relay_from_sock(&o->relay, deputy_says, o);
+		if (rc)
+			drop_fd(&o->relay.sock);
+	}
+	if (p[2].revents & POLLIN)
+		from_leash(o);
+	if (o->home || o->over)
+		return 0;
+	if (!o->relay.pending_len)
+		serve_link(o);
+	if (o->relay.io) {
+		rc = frame_io_flush(o->relay.io);
+		if (rc && rc != -EAGAIN)
+			drop_link(o, strerror(-rc));
+	}
+	if (o->retry_at && clock_ns(CLOCK_MONOTONIC) >= o->retry_at)
+		retry(o);
+	return n ? 0 : -ETIMEDOUT;
+}
+
+int serve_until(struct origin *o, unsigned type, int64_t deadline, struct err *e)
+{
+	int rc = 0;
+
+	o->awaited = type;
+	o->caught_it = false;
+	while (!o->caught_it && !o->over && !o->deputy_gone) {
+		if (!o->relay.io) {
+			rc = err_say(e, -ENOLINK, "the link to %s was lost", o->target.peer.name);
+			break;
+		}
+		if (clock_ns(CLOCK_MONOTONIC) >= deadline) {
+			rc = err_say(e, -ETIMEDOUT, "%s doesn't answer", o->target.peer.name);
+			break;
+		}
+		rc = serve_step(o, deadline);
+		if (rc && rc != -ETIMEDOUT)
+			break;
+		rc = 0;
+	}
+	o->awaited = 0;
+	if (!rc && !o->caught_it)
+		rc = err_say(e, -ESRCH, "the program has ended");
+	o->caught_it = false;
+	if (!rc && o->caught.type == WIRE_FAIL)
+		rc = talk_fail_to_err(o->caught.buf, o->caught.len, e);
+	return rc;
+}
+
+int serve_memory(struct origin *o, serve_memory_fn *take, void *ctx, struct err *e)
+{
+	int rc = 0;
+
+	o->take_memory = take;
+	o->take_ctx = ctx;
+	o->memory_rc = 0;
+	o->awaited = WIRE_FAIL;		/* nothing else is due but memory */
+	o->caught_it = false;
+	while (!o->memory_rc && !o->caught_it && !rc) {
+		if (!o->relay.io)
+			rc = err_say(e, -ENOLINK, "the link to %s was lost", o->target.peer.name);
+		else if (o->deputy_gone)
+			rc = err_say(e, -ESRCH, "the program has ended");
+		else if (serve_step(o, deadline_in_ms(TALK_MS)) == -ETIMEDOUT)
+			rc = err_say(e, -ETIMEDOUT, "%s sends no memory", o->target.peer.name);
+	}
+	if (!rc && o->caught_it)
+		rc = talk_fail_to_err(o->caught.buf, o->caught.len, e);
+	if (!rc && o->memory_rc < 0) {
+		rc = o->memory_rc;
+		if (e)
+			*e = o->memory_err;
+	}
+	o->take_memory = NULL;
+	o->awaited = 0;
+	o->caught_it = false;
+	return rc;
+}
+
+/*
+ * serve_discard() - The present target is told to kill its frozen copy
+ *
+ * If the answer is lost the question is asked until it is answered: "it's gone" and "it's there,
+ * frozen" lead to different hosts, and guessing would make two of the program, or none.
+ */
+int serve_discard(struct origin *o, struct err *e)
+{
+	uint8_t buf[16];
+	unsigned state;
+	int rc = serve_send(o, WIRE_DISCARD, buf,
+			    wire_put_discard(buf, sizeof(buf), &(struct wire_discard){ 0 }), e);
+
+	if (!rc)
+		rc = serve_until(o, WIRE_DISCARDED, deadline_in_ms(TALK_MS), e);
+	if (!rc || (o->relay.io && rc != -ETIMEDOUT))
+		return rc;
+	drop_link(o, "no answer to DISCARD");
+	while (ask_resume(o, &o->target, true, &state, e)) {
+		log_warn("E_IN_DOUBT: %s", e ? e->text : "");
+		usleep(500000);
+	}
+	if (state == KEEPER_EMPTY)
+		return 0;
+	link_close(take_ptr(o->target.l));	/* still there: the retry thaws it */
+	return err_say(e, -ENOLINK, "the link to %s was lost", o->target.peer.name);
+}
+
+/* The program is @next's: the link changes, and the deputy and the new keeper agree anew */
+int serve_new_target(struct origin *o, struct target *next, struct err *e)
+{
+	uint8_t buf[16];
+
+	frame_io_free(o->relay.io);
+	link_close(o->target.l);
+	o->target = *next;
+	next->l = NULL;
+	o->retry_at = 0;
+	o->relay.pending_len = 0;
+	o->relay.io = frame_io_new(o->target.l, RELAY_QUEUE);
+	if (!o->relay.io)
+		return err_set(e, -ENOMEM, "serve the program");
+	if (origin_note_session(o, NULL, e))
+		log_warn("%s", e ? e->text : "the session's file couldn't be written");
+	if (serve_connect_deputy(o, e))
+		log_warn("%s", e ? e->text : "no way to the deputy");
+	origin_report(o, "away");
+	return serve_send(o, WIRE_GO, buf, wire_put_go(buf, sizeof(buf), &(struct wire_go){ 0 }), e);
+}
+
+/* The deputy has just exec'ed: it is let run, and GO goes out */
+int serve_begin(struct origin *o, struct err *e)
+{
+	uint8_t buf[16];
+
+	o->relay.sock = take_fd(&o->handover.sock);
+	o->relay.io = frame_io_new(o->target.l, RELAY_QUEUE);
+	if (!o->relay.io)
+		return err_set(e, -ENOMEM, "serve the program");
+	if (ptrace(PTRACE_CONT, o->pid, 0, 0))
+		return err_set(e, -errno, "let the deputy run");
+	return serve_send(o, WIRE_GO, buf, wire_put_go(buf, sizeof(buf), &(struct wire_go){ 0 }), e);
+}
+
+void serve_loop(struct origin *o)
+{
+	origin_report(o, "away");
+	while (!o->over && !o->home)
+		if (serve_step(o, NO_DEADLINE) && errno == EBADF)
+			break;
+}

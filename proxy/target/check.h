@@ -7,7 +7,7 @@
  *
  *	origin						target
  *	survey, no file hashed		──▶		check_survey()
- *	check_read_answer()		◀──		check_answer(): reasons, and files it wants hashed
+ *	check_read_answer()		◀──		check_answer(): what it wants hashed
  *	file_identify() of those, again	──▶		check_survey()
  *	   …frozen
  *	image				──▶		check_again(): is it still true?
@@ -35,7 +35,7 @@ struct check {
 	gid_t gid;
 	const char *user;		/* their name */
 	struct reasons *why;		/* appended to; the caller's */
-	size_t *wants;			/* indexes of files that the origin has to hash; malloc'ed, */
+	size_t *wants;			/* indexes of files that the origin is to hash; malloc'ed, */
 	size_t n_wants;			/* the caller's.  Start with NULL and 0 */
 };
 
@@ -48,7 +48,7 @@ int check_files(struct check *c, struct err *e) MUST_CHECK;	/* its part about fi
  */
 int check_again(const struct image *image, const struct image *survey, struct err *e) MUST_CHECK;
 
-/* {"reasons":[…],"wants":[indexes],"mode":"root"|"user","user":NAME,"host":NAME}; NULL: no memory */
+/* {"reasons":[…],"wants":[indexes],"mode":"root"|"user","user":NAME,"host":NAME}; or NULL */
 json *check_answer(const struct check *c, const char *host) MUST_CHECK;
 
 /*

@@ -90,10 +90,12 @@ static bool name_allowed(struct check *c, const char *path, const char *what)
 	policy_rule_text(rule, text, sizeof(text));
 	if (v == POLICY_ORIGIN)
 		reasons_add(c->why, REASON_ORIGIN_FILE, text,
-			    "%s belongs to the origin by the policy here, and can't be reached from here yet",
+			    "%s belongs to the origin by the policy here, and can't be reached "
+			    "from here yet",
 			    what);
 	else
-		reasons_add(c->why, REASON_POLICY, text, "the policy here refuses programs that need %s", what);
+		reasons_add(c->why, REASON_POLICY, text,
+			    "the policy here refuses programs that need %s", what);
 	return false;
 }
 
@@ -150,8 +152,8 @@ static bool type_agrees(struct check *c, const struct image_file *f, const struc
 		return false;
 	}
 	if (!type_fine(st->st_mode)) {
-		reasons_add(c->why, REASON_SPECIAL_FILE, NULL, "the program needs %s, which is %s", f->path,
-			    type_name(st->st_mode));
+		reasons_add(c->why, REASON_SPECIAL_FILE, NULL, "the program needs %s, which is %s",
+			    f->path, type_name(st->st_mode));
 		return false;
 	}
 	return true;
@@ -214,12 +216,14 @@ static int want(struct check *c, size_t index, struct err *e)
 	return 0;
 }
 
-static void say_differs(struct check *c, const struct image_file *theirs, const struct image_file *ours)
+static void say_differs(struct check *c, const struct image_file *theirs,
+			const struct image_file *ours)
 {
 	char a[128], b[128];
 
-	reasons_add(c->why, REASON_FILE_DIFFERS, NULL, "%s isn't the same: %s at the origin, %s here",
-		    theirs->path, file_describe(theirs, a, sizeof(a)), file_describe(ours, b, sizeof(b)));
+	reasons_add(c->why, REASON_FILE_DIFFERS, NULL,
+		    "%s isn't the same: %s at the origin, %s here", theirs->path,
+		    file_describe(theirs, a, sizeof(a)), file_describe(ours, b, sizeof(b)));
 }
 
 /**
@@ -262,7 +266,8 @@ static void say_missing(struct check *c, const char *path, int error)
 		reasons_add(c->why, REASON_FILE_MISSING, NULL, "%s doesn't exist here", path);
 	else
 		reasons_add(c->why, error == -EACCES ? REASON_USER : REASON_FILE_MISSING, NULL,
-			    "user \"%s\" can't look at %s here: %s", c->user, path, strerror(-error));
+			    "user \"%s\" can't look at %s here: %s", c->user, path,
+			    strerror(-error));
 }
 
 /* Return: 0, also with a reason; negative errno when the survey makes no sense */
@@ -279,7 +284,9 @@ static int check_file(struct check *c, size_t index, struct err *e)
 	owner = proc_owner(f->path, c->survey->pid);
 	if (owner == PROC_OTHER)
 		reasons_add(c->why, REASON_SPECIAL_FILE, NULL,
-			    "the program needs %s, a view of another process, which stays at the origin", f->path);
+			    "the program needs %s, a view of another process, which stays at the "
+			    "origin",
+			    f->path);
 	if (owner != PROC_NONE) {
 		(void)name_allowed(c, f->path, f->path);
 		return 0;
@@ -291,11 +298,11 @@ static int check_file(struct check *c, size_t index, struct err *e)
 		say_missing(c, f->path, rc);
 		return 0;
 	}
-	if (f->ship)	/* it is executed, then its areas are replaced */
-		return S_ISREG(st.st_mode) && rights_granted(c, f, true) ? 0 : (type_agrees(c, f, &st), 0);
 	if (!type_agrees(c, f, &st) || S_ISDIR(st.st_mode) || !rights_granted(c, f, exe))
 		return 0;
-	if (!S_ISREG(st.st_mode) || is_kernel_view(f->path) || file_same_identity(f, &st))
+	/* what is shipped is only executed here, then other pages take its place */
+	if (f->ship || !S_ISREG(st.st_mode) || is_kernel_view(f->path) ||
+	    file_same_identity(f, &st))
 		return 0;
 	return compare_content(c, index, &st, e);
 }
@@ -308,7 +315,8 @@ static void check_cwd(struct check *c)
 	struct stat st;
 
 	if (!cwd || cwd[0] != '/') {
-		reasons_add(c->why, REASON_DIRECTORY, NULL, "the origin doesn't say what the working directory is");
+		reasons_add(c->why, REASON_DIRECTORY, NULL,
+			    "the origin doesn't say what the working directory is");
 		return;
 	}
 	snprintf(what, sizeof(what), "the working directory %.250s", cwd);
@@ -317,10 +325,11 @@ static void check_cwd(struct check *c)
 	if (stat(cwd, &st))
 		reasons_add(c->why, REASON_DIRECTORY, NULL, "%s: %s here", what, strerror(errno));
 	else if (!S_ISDIR(st.st_mode))
-		reasons_add(c->why, REASON_DIRECTORY, NULL, "%s is %s here", what, type_name(st.st_mode));
+		reasons_add(c->why, REASON_DIRECTORY, NULL, "%s is %s here", what,
+			    type_name(st.st_mode));
 	else if (faccessat(AT_FDCWD, cwd, X_OK, AT_EACCESS))
-		reasons_add(c->why, REASON_DIRECTORY, NULL, "user \"%s\" can't enter %s here: %s", c->user, what,
-			    strerror(errno));
+		reasons_add(c->why, REASON_DIRECTORY, NULL, "user \"%s\" can't enter %s here: %s",
+			    c->user, what, strerror(errno));
 }
 
 /**
@@ -336,7 +345,8 @@ int check_files(struct check *c, struct err *e)
 
 	c->n_wants = 0;
 	if (s->n_files > FILES_MAX)
-		return err_say(e, -E2BIG, "the survey names %zu files, more than %d", s->n_files, FILES_MAX);
+		return err_say(e, -E2BIG, "the survey names %zu files, more than %d", s->n_files,
+			       FILES_MAX);
 	if (s->exe_file < 0 || (size_t)s->exe_file >= s->n_files || !s->exe ||
 	    strcmp(s->files[s->exe_file].path ? s->files[s->exe_file].path : "", s->exe))
 		return err_say(e, -EINVAL, "the survey doesn't say which file the program runs");
@@ -345,8 +355,8 @@ int check_files(struct check *c, struct err *e)
 		rc = check_file(c, i, e);
 		if (c->why->n - before < FILES_TOLD || i + 1 == s->n_files)
 			continue;
-		reasons_add(c->why, REASON_FILE_DIFFERS, NULL, "%zu more files weren't looked at: that is enough",
-			    s->n_files - i - 1);
+		reasons_add(c->why, REASON_FILE_DIFFERS, NULL,
+			    "%zu more files weren't looked at: that is enough", s->n_files - i - 1);
 		break;
 	}
 	return rc;
@@ -393,28 +403,40 @@ static int sort_files(const struct image *survey, const struct image_file ***out
  *
  * Return: 0 or -ESTALE
  */
-static int check_file_again(const struct image *img, const struct image_file *f, const struct image_file *s,
-			    struct err *e)
+static int check_file_again(const struct image *img, const struct image_file *f,
+			    const struct image_file *s, struct err *e)
 {
+	enum proc_owner owner = proc_owner(f->path, img->pid);
 	struct stat st;
 	int rc;
 
-	if (f->ship || proc_owner(f->path, img->pid) == PROC_OWN)
+	if (f->ship || owner == PROC_OWN)
 		return 0;
-	if (s && !s->ship && file_same_numbers(f, s) && f->mode == s->mode && (!f->written || s->written))
+	if (owner == PROC_OTHER)
+		return err_say(e, -ESTALE,
+			       "the program opened %s, a view of another process, while it was "
+			       "being moved",
+			       f->path);
+	if (s && !s->ship && file_same_numbers(f, s) && f->mode == s->mode &&
+	    (!f->written || s->written))
 		return 0;
 	rc = stat_now(f->path, &st);
 	if (rc)
-		return err_set(e, -ESTALE, "%s isn't here (%s), and the program came to need it just now: try again",
-			       f->path, strerror(-rc));
+		return err_set(
+			e, -ESTALE,
+			"%s isn't here (%s), and the program came to need it just now: try again",
+			f->path, strerror(-rc));
 	if ((st.st_mode & S_IFMT) == ((mode_t)f->mode & S_IFMT) && type_fine(st.st_mode) &&
 	    (!S_ISREG(st.st_mode) || is_kernel_view(f->path) || file_same_identity(f, &st)) &&
 	    (!f->written || !faccessat(AT_FDCWD, f->path, W_OK, AT_EACCESS)))
 		return 0;
 	if (s)
-		return err_say(e, -ESTALE, "%s was changed while the program was being moved: try again", f->path);
+		return err_say(e, -ESTALE,
+			       "%s was changed while the program was being moved: try again",
+			       f->path);
 	return err_say(e, -ESTALE,
-		       "the program opened %s while it was being moved, and whether it is the same here wasn't "
+		       "the program opened %s while it was being moved, and whether it is the same "
+		       "here wasn't "
 		       "checked: try again",
 		       f->path);
 }
@@ -435,7 +457,8 @@ int check_again(const struct image *image, const struct image *survey, struct er
 	}
 	if (!rc && image->cwd && (!survey->cwd || strcmp(image->cwd, survey->cwd)) &&
 	    (stat(image->cwd, &st) || !S_ISDIR(st.st_mode)))
-		rc = err_say(e, -ESTALE, "the program went to the directory %s, which isn't here: try again",
+		rc = err_say(e, -ESTALE,
+			     "the program went to the directory %s, which isn't here: try again",
 			     image->cwd);
 	return rc;
 }

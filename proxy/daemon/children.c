@@ -7,7 +7,8 @@
  *	(a connection)        ▲  │     program isn't elsewhere, or ours
  *	                      │  │ ended(), at the origin, and sessions/SID.json is there
  *	              tick()  │  ▼
- *	                     WAITING (process == 0, until @due)
+ *	                     WAITING (process == 0, until @due; and while another session, which
+ *	                              an earlier daemon started, is still attached)
  *
  * A session is believed as little as need be: it may have been taken over by whoever it talks to.
  * What it reports is checked field by field, and a session that was started for one process can't
@@ -21,11 +22,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,7 +37,7 @@
 #include "common/scope.h"
 #include "common/sock.h"
 #include "common/wire.h"
-#include "proxy/image/reasons.h"
+#include "proxy/trace/procfs.h"
 
 #define RECORD_MAX 65536	/* bytes of a sessions/SID.json */
 #define RECORD_END ".json"
@@ -171,28 +174,60 @@ static bool record_exists(const struct children *c, const char *sid)
 	return sid[0] && record_path(c, sid, path) && !access(path, F_OK);
 }
 
-/* Which program a record is about.  One that can't be read leaves @p as it is */
+/*
+ * A session writes its record as its program's user: what it says about other users' programs isn't
+ * believed, and the file may be anything.  Return: bytes of text, or a negative errno
+ */
+static ssize_t record_text(const char *path, char *text, size_t size, uid_t *owner, struct err *e)
+{
+	AUTO_FD int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st))
+		return err_set(e, -errno, "open");
+	if (!S_ISREG(st.st_mode))
+		return err_say(e, -EINVAL, "it is not a file");
+	*owner = st.st_uid;
+	n = read(fd, text, size);
+	return n < 0 ? err_set(e, -errno, "read") : n;
+}
+
+/* Return: 0 or a negative errno, and a sentence in @e */
+static int record_parse(const char *path, struct program *p, struct err *e)
+{
+	AUTO_FREE char *text = malloc(RECORD_MAX);
+	AUTO_JSON json *j = NULL;
+	int64_t pid, uid;
+	uid_t owner = 0;
+	ssize_t n = text ? record_text(path, text, RECORD_MAX, &owner, e) : -ENOMEM;
+	int r = n < 0 ? (int)n : json_parse(text, (size_t)n, &j, e);
+
+	if (!r)
+		r = json_get_int(j, "pid", 1, INT32_MAX, &pid, e);
+	if (!r)
+		r = json_get_int(j, "uid", 0, UINT32_MAX, &uid, e);
+	if (!r && owner != geteuid() && owner != (uid_t)uid)
+		r = err_say(e, -EPERM, "uid %u wrote it, about a program of uid %u", owner,
+			    (uid_t)uid);
+	if (!r)
+		*p = (struct program){ .pid = (pid_t)pid, .uid = (uid_t)uid };
+	return r;
+}
+
+/* Which program a record is about.  One that can't be believed leaves @p as it is */
 static int record_read(const struct children *c, const char *sid, struct program *p)
 {
-	AUTO_JSON json *j = NULL;
 	char path[PATH_MAX];
 	struct err e = { 0 };
-	int64_t pid, uid;
 	int r;
 
 	if (!record_path(c, sid, path))
 		return -ENAMETOOLONG;
-	r = json_read_file(path, RECORD_MAX, &j, &e);
-	if (!r)
-		r = json_get_int(j, "pid", 1, INT32_MAX, &pid, &e);
-	if (!r)
-		r = json_get_int(j, "uid", 0, UINT32_MAX, &uid, &e);
-	if (r) {
+	r = record_parse(path, p, &e);
+	if (r)
 		log_line(LOG_LEVEL_WARN, "E_SESSION_FILE", "%s: %s", path, e.text);
-		return r;
-	}
-	*p = (struct program){ .pid = (pid_t)pid, .uid = (uid_t)uid };
-	return 0;
+	return r;
 }
 
 static bool sid_is_taken(const struct children *c, const char *sid)
@@ -350,17 +385,20 @@ int children_help(struct children *c, children_help_fn *fn, int client, const ch
 
 static void resume_record(struct children *c, const char *sid, void *ctx)
 {
-	struct session *s = has_room(c) ? session_new(c, KIND_ORIGIN) : NULL;
+	struct program p;
+	struct session *s;
 
 	(void)ctx;
+	if (record_read(c, sid, &p))
+		return;
+	s = has_room(c) ? session_new(c, KIND_ORIGIN) : NULL;
 	if (!s) {
 		log_line(LOG_LEVEL_ERR, "E_SESSION_MANY", "session %s isn't started: too many", sid);
 		return;
 	}
 	strcpy(s->sid, sid);
+	s->program = p;
 	s->due = s->born;
-	if (record_read(c, sid, &s->program))
-		log_warn("session %s is started all the same", sid);
 }
 
 void children_resume_all(struct children *c)
@@ -381,6 +419,14 @@ static int64_t next_due(struct session *s)
 	return now + resume_after_s[n] * NS_PER_S;
 }
 
+/* A session that an earlier daemon started is attached to its deputy for as long as it lives */
+static bool is_attended(const struct session *s)
+{
+	struct proc_status status;
+
+	return !procfs_status(s->program.pid, s->program.pid, &status, NULL) && status.tracer;
+}
+
 /* A WAITING session whose time has come */
 static void resume(struct session *s)
 {
@@ -389,6 +435,10 @@ static void resume(struct session *s)
 
 	if (!record_exists(s->all, s->sid)) {
 		session_free(s);
+		return;
+	}
+	if (is_attended(s)) {
+		s->due = next_due(s);
 		return;
 	}
 	if (!spawn(s, &j, &e)) {

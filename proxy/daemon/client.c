@@ -34,7 +34,7 @@ int client_connect(const char *control, struct err *e)
 		fd = sock_connect(control, NULL);
 		return fd < 0 ? nobody(control, strerror(-fd), e) : fd;
 	}
-	first = places_control(root, NULL, own, sizeof(own), e);
+	first = places_control(root, NULL, own, sizeof(own), NULL);
 	fd = first ? first : sock_connect(own, NULL);
 	if (fd >= 0)
 		return fd;

@@ -2,7 +2,7 @@
 /*
  * client.h - mmigrate's side of the control socket: ask, watch, get the answer
  *
- * PROGRESS is a line of JSON, {"phase":"sending memory"[,"done":N,"of":N]}; other members are
+ * PROGRESS is a line of JSON, {"stage":"sending memory"[,"done":N,"of":N]}; other members are
  * allowed.  ANSWER is the daemon's or the session's; session.h and requests.h say what is in it.
  */
 #ifndef PROXY_DAEMON_CLIENT_H

@@ -23,6 +23,7 @@
 #include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -177,13 +178,12 @@ static int open_state(struct daemon *d, struct err *e)
 
 	if (top < 0)
 		return top;
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-		int sub = identity_subdir(top, dirs[i], e);
-
-		if (sub < 0)
-			return err_wrap(e, sub, "state directory %s", d->config.state_dir);
-		close(sub);
-	}
+	/* Root's sessions open them to the users that they become: only this is 0700 for sure */
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		if (mkdirat(top, dirs[i], 0700) && errno != EEXIST)
+			return err_set(e, -errno, "make %s/%s", d->config.state_dir, dirs[i]);
+	if (fchmod(top, 0700))
+		return err_set(e, -errno, "close %s to others", d->config.state_dir);
 	d->lock = openat(top, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (d->lock < 0)
 		return err_set(e, -errno, "open %s/" LOCK_FILE, d->config.state_dir);

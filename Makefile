@@ -46,8 +46,11 @@ $(BUILD)/mproxy $(BUILD)/mmigrate $(BUILD)/mrestore: $(BUILD)/%: $(BUILD)/o/prox
 $(BUILD)/mdeputy: $(DEPUTY_OBJ)
 	$(CC) -static -O2 -g -o $@ $^
 
+# Neither does the shim take a sanitizer into a stranger's process
+SHIM_CFLAGS = $(filter-out -fsanitize% -fno-sanitize% -fstack-protector%,$(CFLAGS)) -fPIC -fno-stack-protector
+
 $(BUILD)/libmshim.so: $(SHIM_OBJ) preload.map
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,now -Wl,--version-script=preload.map -o $@ $(SHIM_OBJ)
+	$(CC) $(SHIM_CFLAGS) -shared -Wl,-z,now -Wl,--version-script=preload.map -o $@ $(SHIM_OBJ)
 
 $(BUILD)/o/%.o: %.c
 	@mkdir -p $(@D)
@@ -59,7 +62,14 @@ $(BUILD)/static/%.o: %.c
 
 $(BUILD)/pic/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fno-stack-protector $(DEPFLAGS) -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(SHIM_CFLAGS) $(DEPFLAGS) -c -o $@ $<
+
+# What knows PREFIX is compiled again when it changes
+$(BUILD)/o/proxy/daemon/places.o: $(BUILD)/prefix
+$(BUILD)/prefix: FORCE
+	@mkdir -p $(@D)
+	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' >$@
+.PHONY: FORCE
 
 # ---- everything that checks --------------------------------------------------
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -96,7 +106,8 @@ $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/o/tests/fuzz/fuzz_%.o $(BUILD)/fuzz/libproxy
 
 # Every unit test, then every fuzzer's corpus.  All are run; what failed is shown whole, at the end its name
 .PHONY: check-unit
-check-unit: $(UNIT_BIN) $(REPLAY_BIN)
+check-unit: $(UNIT_BIN) $(REPLAY_BIN) $(BUILD)/libmshim.so
+	@tests/check_shim.sh $(BUILD)/libmshim.so
 	@tests/run-unit.sh $(TEST_SECONDS) $(UNIT_BIN) $(REPLAY_BIN)
 
 # The system tests' programs: process 1 of a host, and what is moved.  A victim is built three ways:
@@ -153,6 +164,33 @@ fuzz: $(FUZZ_BIN)
 $(BUILD)/bench/pair: $(BUILD)/o/tests/bench/pair.o $(BUILD)/libproxy.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# ---- installation --------------------------------------------------------------
+#	INSTALL_AT(mode, file, where below PREFIX)
+INSTALL_AT = install -D -m $(1) $(2) '$(DESTDIR)$(PREFIX)/$(3)'
+UNIT_AT = install -d '$(DESTDIR)$(PREFIX)/$(dir $(2))' && \
+	sed 's|@PREFIX@|$(PREFIX)|g' $(1) >'$(DESTDIR)$(PREFIX)/$(2)' && chmod 644 '$(DESTDIR)$(PREFIX)/$(2)'
+INSTALLED := bin/mproxy bin/mmigrate libexec/mproxy/mrestore libexec/mproxy/mdeputy lib/libmshim.so \
+	share/mproxy/policy.json share/mproxy/policy.schema.json \
+	lib/systemd/system/mproxy.service lib/systemd/user/mproxy.service
+
+.PHONY: install
+install: all
+	$(call INSTALL_AT,755,$(BUILD)/mproxy,bin/mproxy)
+	$(call INSTALL_AT,755,$(BUILD)/mmigrate,bin/mmigrate)
+	$(call INSTALL_AT,755,$(BUILD)/mrestore,libexec/mproxy/mrestore)
+	$(call INSTALL_AT,755,$(BUILD)/mdeputy,libexec/mproxy/mdeputy)
+	$(call INSTALL_AT,755,$(BUILD)/libmshim.so,lib/libmshim.so)
+	$(call INSTALL_AT,644,conf/policy.json,share/mproxy/policy.json)
+	$(call INSTALL_AT,644,conf/policy.schema.json,share/mproxy/policy.schema.json)
+	$(call UNIT_AT,conf/mproxy.service,lib/systemd/system/mproxy.service)
+	$(call UNIT_AT,conf/mproxy.user.service,lib/systemd/user/mproxy.service)
+
+# Keys, peers and sessions stay, in the state directory
+.PHONY: uninstall
+uninstall:
+	rm -f $(INSTALLED:%='$(DESTDIR)$(PREFIX)/%')
+	rmdir '$(DESTDIR)$(PREFIX)/libexec/mproxy' '$(DESTDIR)$(PREFIX)/share/mproxy' 2>/dev/null || true
 
 .PHONY: clean
 clean:

@@ -43,7 +43,7 @@ int client_connect(const char *control, struct err *e)
 		return nobody(own, strerror(-first), e);
 	fd = sock_connect(other, NULL);
 	/* what keeps us from one that is there says more than that there is none */
-	if (fd < 0 && first == -ENOENT)
+	if (fd < 0 && fd != -ENOENT && first == -ENOENT)
 		return nobody(other, strerror(-fd), e);
 	return fd < 0 ? nobody(own, strerror(-first), e) : fd;
 }

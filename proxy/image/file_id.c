@@ -76,11 +76,12 @@ static bool find_in_notes(const struct source *s, const Elf64_Phdr *ph, unsigned
 		Elf64_Nhdr n;
 		char name[4];
 
-		if (!fetch(s, &n, sizeof(n), at))
+		if (end - at < sizeof(n) || !fetch(s, &n, sizeof(n), at))
 			return false;
 		at += sizeof(n);
 		if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == sizeof(name) && n.n_descsz &&
-		    n.n_descsz <= sizeof(id) && fetch(s, name, sizeof(name), at) &&
+		    n.n_descsz <= sizeof(id) && end - at >= sizeof(name) + n.n_descsz &&
+		    fetch(s, name, sizeof(name), at) &&
 		    !memcmp(name, ELF_NOTE_GNU, sizeof(name)) &&
 		    fetch(s, id, n.n_descsz, at + sizeof(name))) {
 			to_hex(id, n.n_descsz, hex);

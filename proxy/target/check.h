@@ -35,7 +35,7 @@ struct check {
 	gid_t gid;
 	const char *user;		/* their name */
 	struct reasons *why;		/* appended to; the caller's */
-	size_t *wants;			/* indexes of files that the origin is to hash; malloc'ed, */
+	size_t *wants;			/* indexes of files for the origin to hash; malloc'ed, */
 	size_t n_wants;			/* the caller's.  Start with NULL and 0 */
 };
 

@@ -367,8 +367,7 @@ static void check_limits(struct check *c)
 	else if (rl.rlim_max != RLIM_INFINITY && top > (int64_t)rl.rlim_max - SPARE_DESCRIPTORS)
 		reasons_add(c->why, REASON_LIMITS, NULL,
 			    "the program's highest descriptor is %lld; %d more are needed for "
-			    "moving it, and mproxy "
-			    "may have %llu here",
+			    "moving it, and mproxy may have %llu here",
 			    (long long)top, SPARE_DESCRIPTORS, (unsigned long long)rl.rlim_max);
 }
 

@@ -284,8 +284,8 @@ static int check_file(struct check *c, size_t index, struct err *e)
 	owner = proc_owner(f->path, c->survey->pid);
 	if (owner == PROC_OTHER)
 		reasons_add(c->why, REASON_SPECIAL_FILE, NULL,
-			    "the program needs %s, a view of another process, which stays at the "
-			    "origin",
+			    "the program needs %s, a view of another process, which stays "
+			    "at the origin",
 			    f->path);
 	if (owner != PROC_NONE) {
 		(void)name_allowed(c, f->path, f->path);
@@ -414,8 +414,8 @@ static int check_file_again(const struct image *img, const struct image_file *f,
 		return 0;
 	if (owner == PROC_OTHER)
 		return err_say(e, -ESTALE,
-			       "the program opened %s, a view of another process, while it was "
-			       "being moved",
+			       "the program opened %s, a view of another process, while it "
+			       "was being moved",
 			       f->path);
 	if (s && !s->ship && file_same_numbers(f, s) && f->mode == s->mode &&
 	    (!f->written || s->written))
@@ -436,8 +436,7 @@ static int check_file_again(const struct image *img, const struct image_file *f,
 			       f->path);
 	return err_say(e, -ESTALE,
 		       "the program opened %s while it was being moved, and whether it is the same "
-		       "here wasn't "
-		       "checked: try again",
+		       "here wasn't checked: try again",
 		       f->path);
 }
 

@@ -119,7 +119,8 @@ static void test_refused(void **state)
 	assert_int_equal(mkfifo(path_of("fifo"), 0644), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		bool fifo = rows[i].path && !strcmp(rows[i].path, "FIFO");
-		struct image_file f = { .path = fifo ? (char *)path_of("fifo") : (char *)rows[i].path };
+		const char *path = fifo ? path_of("fifo") : rows[i].path;
+		struct image_file f = { .path = (char *)path };
 		struct err e = { 0 };
 
 		assert_int_equal(file_identify(&f, &e), rows[i].code);

@@ -331,7 +331,7 @@ static void NORETURN server_main(const struct server *s, int ready)
 	if (!r)
 		r = daemon_run(d, &e);
 	daemon_close(d);
-	_exit(r ? 1 : 0);
+	exit(r ? 1 : 0);	/* not _exit(): a sanitizer has its say about leaks */
 }
 
 /* Return: what daemon_open() said */

@@ -81,7 +81,7 @@ static int write_frame(struct inject *i, struct tracee_thread *th, uint64_t at)
 	struct kernel_sigframe f = { 0 };
 	uint64_t fp = (at + sizeof(f) + 63) & ~63ULL, features;
 	size_t len;
-	int rc = tracee_get_xstate(th->tid, xstate, sizeof(xstate) - 4, &len);
+	int rc = tracee_get_xstate(th->tid, xstate, sizeof(xstate) - 64, &len);
 
 	if (rc)
 		return rc;

@@ -71,6 +71,7 @@ struct session {
 	char *report;		/* JSON, checked; NULL: nothing to show */
 	bool over;		/* its program ended, or is back: who asks for the pid means another */
 	unsigned deaths;	/* in a row */
+	pid_t stranger;		/* WAITING for the end of this session, an earlier daemon's; or 0 */
 	int64_t born, due;	/* CLOCK_MONOTONIC, ns */
 };
 
@@ -419,12 +420,28 @@ static int64_t next_due(struct session *s)
 	return now + resume_after_s[n] * NS_PER_S;
 }
 
-/* A session that an earlier daemon started is attached to its deputy for as long as it lives */
-static bool is_attended(const struct session *s)
+/*
+ * A session that an earlier daemon started is attached to its deputy for as long as it lives, and
+ * two would be one too many.  Return: its pid, 0: there is none
+ */
+static pid_t find_stranger(const struct session *s)
 {
 	struct proc_status status;
 
-	return !procfs_status(s->program.pid, s->program.pid, &status, NULL) && status.tracer;
+	if (procfs_status(s->program.pid, s->program.pid, &status, NULL))
+		return 0;
+	return status.tracer;
+}
+
+/* Waits on, and says so once */
+static void wait_for_stranger(struct session *s, pid_t stranger)
+{
+	if (s->stranger != stranger)
+		log_line(LOG_LEVEL_INFO, "I_SESSION_OTHER", "session %s of process %d: process %d, of "
+			 "an earlier mproxy, still does it", s->sid, (int)s->program.pid,
+			 (int)stranger);
+	s->stranger = stranger;
+	s->due = next_due(s);
 }
 
 /* A WAITING session whose time has come */
@@ -432,15 +449,18 @@ static void resume(struct session *s)
 {
 	struct job j = { .run = run_resume, .fd = -1, .text = s->sid };
 	struct err e = { 0 };
+	pid_t stranger;
 
 	if (!record_exists(s->all, s->sid)) {
 		session_free(s);
 		return;
 	}
-	if (is_attended(s)) {
-		s->due = next_due(s);
+	stranger = find_stranger(s);
+	if (stranger) {
+		wait_for_stranger(s, stranger);
 		return;
 	}
+	s->stranger = 0;
 	if (!spawn(s, &j, &e)) {
 		log_line(LOG_LEVEL_INFO, "I_SESSION_RESUME", "session %s of process %d: process %d",
 			 s->sid, (int)s->program.pid, (int)s->process);
@@ -610,7 +630,7 @@ struct session *children_find(struct children *c, pid_t pid, bool home)
 			return s;
 		if (p->guest && p->host_pid == pid)
 			return s;
-		if (p->guest && p->host_pid && p->pid == pid)
+		if (p->guest && p->pid == pid)
 			by_origin_pid = s;
 	}
 	return by_origin_pid && !home && process_exists(pid) ? NULL : by_origin_pid;
@@ -628,6 +648,10 @@ int children_ask(struct session *s, int client, const char *request, struct err 
 	ssize_t n;
 	int r;
 
+	if (s->stranger)
+		return err_say(e, -EAGAIN, "the session of process %d was started by an earlier "
+			       "mproxy and can't be asked; after 'kill %d' a new one takes over",
+			       (int)s->program.pid, (int)s->stranger);
 	if (s->leash.fd < 0)
 		return err_say(e, -EAGAIN, "the session of process %d is being started again; "
 			       "ask once more in a few seconds", (int)s->program.pid);

@@ -233,7 +233,8 @@ struct column {
 
 static const char *cell_pid(char *to, size_t size, const json *j)
 {
-	return member(to, size, j, json_is_true(json_find(j, "guest")) ? "host_pid" : "pid");
+	member(to, size, j, json_is_true(json_find(j, "guest")) ? "host_pid" : "pid");
+	return strcmp(to, "0") ? to : "-";	/* it isn't known yet */
 }
 
 static const char *cell_user(char *to, size_t size, const json *j)

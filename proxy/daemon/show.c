@@ -21,19 +21,40 @@
 
 /* ---- harmless text ---------------------------------------------------------------- */
 
-/* Copies @from with control characters escaped, C1 ones in UTF-8 too.  Return: @to */
+/*
+ * Bytes of the printable character at @p, 0: there is none.  A byte from 0x80 on that is no part of
+ * UTF-8, and U+0080 to U+009F, can command a terminal as ESC does
+ */
+static size_t printable(const unsigned char *p)
+{
+	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 :
+		     p[0] < 0xf5 ? 4 : 0;
+
+	if (len == 1)
+		return p[0] >= 0x20 && p[0] != 0x7f;
+	if (p[0] == 0xc2 && p[1] < 0xa0)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return len;
+}
+
+/* Copies @from with what isn't printable escaped.  Return: @to */
 static const char *harmless(char *to, size_t size, const char *from)
 {
 	size_t n = 0;
 
-	for (; from && *from && n + 5 < size; from++) {
-		unsigned char c = (unsigned char)from[0], d = (unsigned char)from[1];
-		bool c1 = c == 0xc2 && d >= 0x80 && d < 0xa0;
+	while (from && *from && n + 5 < size) {
+		size_t len = printable((const unsigned char *)from);
 
-		if (c >= 0x20 && c != 0x7f && !c1)
-			to[n++] = (char)c;
-		else
-			n += (size_t)snprintf(to + n, size - n, "\\x%02x", c);
+		if (len) {
+			memcpy(to + n, from, len);
+			n += len;
+			from += len;
+		} else {
+			n += (size_t)snprintf(to + n, size - n, "\\x%02x", (unsigned char)*from++);
+		}
 	}
 	to[n] = 0;
 	return to;

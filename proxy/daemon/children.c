@@ -20,15 +20,11 @@
  */
 #include "proxy/daemon/children.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,13 +33,11 @@
 #include "common/scope.h"
 #include "common/sock.h"
 #include "common/wire.h"
+#include "proxy/daemon/records.h"
 #include "proxy/trace/procfs.h"
 
-#define RECORD_MAX 65536	/* bytes of a sessions/SID.json */
-#define RECORD_END ".json"
 #define LIVED_WELL_S 60		/* who lived so long is started again at once */
 #define REPORTS_AT_ONCE 16
-#define HEX "0123456789abcdef"
 
 /* How long a session waits after its n-th death in a row */
 static const int resume_after_s[] = { 0, 1, 2, 5, 10, 20, 30 };
@@ -69,9 +63,9 @@ struct session {
 	char sid[SID_LEN + 1];	/* "": not known yet */
 	struct program program;
 	char *report;		/* JSON, checked; NULL: nothing to show */
-	bool over;		/* its program ended, or is back: who asks for the pid means another */
+	bool over;		/* its program ended or is back: its pid is another's */
 	unsigned deaths;	/* in a row */
-	pid_t stranger;		/* WAITING for the end of this session, an earlier daemon's; or 0 */
+	pid_t stranger;		/* an earlier daemon's session, for whose end we wait; or 0 */
 	int64_t born, due;	/* CLOCK_MONOTONIC, ns */
 };
 
@@ -155,82 +149,6 @@ bool children_may_accept(const struct children *c)
 	return strangers < CHILDREN_STRANGERS && has_room(c);
 }
 
-static bool is_sid(const char *text)
-{
-	return strlen(text) == SID_LEN && strspn(text, HEX) == SID_LEN;
-}
-
-/* ---- the state directory's records --------------------------------------------- */
-
-static bool record_path(const struct children *c, const char *sid, char path[PATH_MAX])
-{
-	return snprintf(path, PATH_MAX, "%s/sessions/%s" RECORD_END, c->env->state_dir, sid) <
-	       PATH_MAX;
-}
-
-static bool record_exists(const struct children *c, const char *sid)
-{
-	char path[PATH_MAX];
-
-	return sid[0] && record_path(c, sid, path) && !access(path, F_OK);
-}
-
-/*
- * A session writes its record as its program's user: what it says about other users' programs isn't
- * believed, and the file may be anything.  Return: bytes of text, or a negative errno
- */
-static ssize_t record_text(const char *path, char *text, size_t size, uid_t *owner, struct err *e)
-{
-	AUTO_FD int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	struct stat st;
-	ssize_t n;
-
-	if (fd < 0 || fstat(fd, &st))
-		return err_set(e, -errno, "open");
-	if (!S_ISREG(st.st_mode))
-		return err_say(e, -EINVAL, "it is not a file");
-	*owner = st.st_uid;
-	n = read(fd, text, size);
-	return n < 0 ? err_set(e, -errno, "read") : n;
-}
-
-/* Return: 0 or a negative errno, and a sentence in @e */
-static int record_parse(const char *path, struct program *p, struct err *e)
-{
-	AUTO_FREE char *text = malloc(RECORD_MAX);
-	AUTO_JSON json *j = NULL;
-	int64_t pid, uid;
-	uid_t owner = 0;
-	ssize_t n = text ? record_text(path, text, RECORD_MAX, &owner, e) : -ENOMEM;
-	int r = n < 0 ? (int)n : json_parse(text, (size_t)n, &j, e);
-
-	if (!r)
-		r = json_get_int(j, "pid", 1, INT32_MAX, &pid, e);
-	if (!r)
-		r = json_get_int(j, "uid", 0, UINT32_MAX, &uid, e);
-	if (!r && owner != geteuid() && owner != (uid_t)uid)
-		r = err_say(e, -EPERM, "uid %u wrote it, about a program of uid %u", owner,
-			    (uid_t)uid);
-	if (!r)
-		*p = (struct program){ .pid = (pid_t)pid, .uid = (uid_t)uid };
-	return r;
-}
-
-/* Which program a record is about.  One that can't be believed leaves @p as it is */
-static int record_read(const struct children *c, const char *sid, struct program *p)
-{
-	char path[PATH_MAX];
-	struct err e = { 0 };
-	int r;
-
-	if (!record_path(c, sid, path))
-		return -ENAMETOOLONG;
-	r = record_parse(path, p, &e);
-	if (r)
-		log_line(LOG_LEVEL_WARN, "E_SESSION_FILE", "%s: %s", path, e.text);
-	return r;
-}
-
 static bool sid_is_taken(const struct children *c, const char *sid)
 {
 	for (const struct session *s = c->list; s; s = s->next)
@@ -239,25 +157,9 @@ static bool sid_is_taken(const struct children *c, const char *sid)
 	return false;
 }
 
-/* Calls @each for every record that no session of ours has */
-static void each_record(struct children *c, void (*each)(struct children *, const char *, void *),
-			void *ctx)
+static bool has_record(const struct session *s)
 {
-	char path[PATH_MAX], sid[SID_LEN + 1];
-	AUTO_DIR DIR *d = NULL;
-	struct dirent *ent;
-
-	if (snprintf(path, sizeof(path), "%s/sessions", c->env->state_dir) < PATH_MAX)
-		d = opendir(path);
-	while (d && (ent = readdir(d))) {
-		if (strlen(ent->d_name) != SID_LEN + strlen(RECORD_END) ||
-		    strcmp(ent->d_name + SID_LEN, RECORD_END))
-			continue;
-		memcpy(sid, ent->d_name, SID_LEN);
-		sid[SID_LEN] = 0;
-		if (is_sid(sid) && !sid_is_taken(c, sid))
-			each(c, sid, ctx);
-	}
+	return records_has(s->all->env->state_dir, s->sid);
 }
 
 /* ---- starting ------------------------------------------------------------------ */
@@ -384,13 +286,13 @@ int children_help(struct children *c, children_help_fn *fn, int client, const ch
 
 /* ---- starting again ------------------------------------------------------------ */
 
-static void resume_record(struct children *c, const char *sid, void *ctx)
+static void resume_record(void *ctx, const char *sid)
 {
-	struct program p;
+	struct children *c = ctx;
+	struct record record;
 	struct session *s;
 
-	(void)ctx;
-	if (record_read(c, sid, &p))
+	if (sid_is_taken(c, sid) || records_read(c->env->state_dir, sid, &record))
 		return;
 	s = has_room(c) ? session_new(c, KIND_ORIGIN) : NULL;
 	if (!s) {
@@ -398,13 +300,13 @@ static void resume_record(struct children *c, const char *sid, void *ctx)
 		return;
 	}
 	strcpy(s->sid, sid);
-	s->program = p;
+	s->program = (struct program){ .pid = record.pid, .uid = record.uid };
 	s->due = s->born;
 }
 
 void children_resume_all(struct children *c)
 {
-	each_record(c, resume_record, NULL);
+	records_each(c->env->state_dir, resume_record, c);
 }
 
 /* When it would be started, should it die now */
@@ -451,7 +353,7 @@ static void resume(struct session *s)
 	struct err e = { 0 };
 	pid_t stranger;
 
-	if (!record_exists(s->all, s->sid)) {
+	if (!has_record(s)) {
 		session_free(s);
 		return;
 	}
@@ -522,7 +424,7 @@ static int report_program(const json *j, struct program *p, const char **sid, co
 	p->pid = (pid_t)pid;
 	p->host_pid = p->guest ? (pid_t)host_pid : 0;
 	p->uid = (uid_t)uid;
-	return is_sid(*sid) ? 0 : err_say(e, -EINVAL, "\"sid\" isn't a session's id");
+	return records_is_sid(*sid) ? 0 : err_say(e, -EINVAL, "\"sid\" isn't a session's id");
 }
 
 /* @text: a report.  Return: 0 or a negative errno */
@@ -669,29 +571,23 @@ int children_ask(struct session *s, int client, const char *request, struct err 
 
 /* ---- endings ------------------------------------------------------------------- */
 
-struct search {
-	pid_t pid;
-	char *sid;
-};
-
-static void match_record(struct children *c, const char *sid, void *ctx)
+static void match_record(void *ctx, const char *sid)
 {
-	struct search *look = ctx;
-	struct program p = { 0 };
+	struct session *s = ctx;
+	struct record record;
 
-	if (!record_read(c, sid, &p) && p.pid == look->pid)
-		strcpy(look->sid, sid);
+	if (!s->sid[0] && !sid_is_taken(s->all, sid) &&
+	    !records_read(s->all->env->state_dir, sid, &record) && record.pid == s->program.pid)
+		strcpy(s->sid, sid);
 }
 
 /* A session may die between writing its record and telling us its id */
 static void find_sid(struct session *s)
 {
-	struct search look = { s->program.pid, s->sid };
-
 	for (const struct session *o = s->all->list; o; o = o->next)
 		if (o != s && o->kind == KIND_ORIGIN && o->program.pid == s->program.pid)
 			return;		/* the record may be its */
-	each_record(s->all, match_record, &look);
+	records_each(s->all->env->state_dir, match_record, s);
 }
 
 /* @s's process ended with @status, as wait(2) gives it */
@@ -710,7 +606,7 @@ static void ended(struct session *s, int status)
 	s->process = 0;
 	if (s->kind == KIND_ORIGIN && !s->sid[0])
 		find_sid(s);
-	if (s->kind != KIND_ORIGIN || !record_exists(s->all, s->sid)) {
+	if (s->kind != KIND_ORIGIN || !has_record(s)) {
 		session_free(s);
 		return;
 	}

@@ -32,7 +32,7 @@ struct session;
 typedef int children_help_fn(const struct session_env *env, int client, const char *text);
 
 /* Both stay the caller's; @env's policy may change between calls, its leash is not used */
-struct children *children_new(struct loop *loop, const struct session_env *env);	/* NULL: no memory */
+struct children *children_new(struct loop *loop, const struct session_env *env);
 void children_free(struct children *c);	/* the processes live on */
 
 /* Every sessions/SID.json that there is: started again */

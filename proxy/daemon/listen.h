@@ -24,6 +24,6 @@ int listen_address(const char *text, char out[PEER_ADDR], struct err *e) MUST_CH
 int listen_open(const char *addr, char actual[PEER_ADDR], struct err *e) MUST_CHECK;
 
 bool listen_is_loopback(const char *addr);	/* only this machine reaches it */
-bool listen_is_any(const char *addr);		/* 0.0.0.0, [::]: an address to listen on, not to call */
+bool listen_is_any(const char *addr);	/* 0.0.0.0, [::]: to listen on, not to call */
 
 #endif

@@ -30,14 +30,14 @@ struct option_row {
 	char letter;		/* 'c'; 0: it has none */
 	const char *arg;	/* "PATH"; "[PATH]": may be missing; NULL: takes none */
 	const char *help;	/* a sentence; '\n' begins a new line of it */
-	size_t offset;		/* of the field, in what the caller gives to options_parse() */
+	size_t offset;		/* of the field, in options_parse()'s @values */
 	option_set_fn *set;
 };
 
 /* Everything --help says, and all that can be given */
 struct options {
 	const char *program;
-	const char *const *usage;	/* "[OPTION]... PID HOST", one a line, NULL behind the last */
+	const char *const *usage;	/* "[OPTION]... PID HOST"; NULL behind the last */
 	const char *about;		/* below the usage */
 	const char *more;		/* below the options; NULL: nothing */
 	const struct option_row *rows;

@@ -63,17 +63,21 @@ static int set_itimer(struct handover *h, const struct image_itimer *t, bool arm
 				(uint64_t[6]){ (uint64_t)t->which, at });
 }
 
-/* Takes out what waits for the process or its leader; the image's list is what was really taken */
+/*
+ * Takes out what waits for the process or its leader; the image's lists become what was really
+ * taken.  The kernel gives the leader's own first.
+ */
 static int drain_signals(struct handover *h, struct err *e)
 {
 	struct image *img = h->f->img;
 	uint64_t all = ~0ULL, set, info_at, zero_at;
 	struct timespec zero = { 0 };
 	siginfo_t info;
+	size_t own = img->threads[0].n_pending;
 	int64_t sig;
 	int rc;
 
-	if (!img->n_pending && !img->threads[0].n_pending)
+	if (!img->n_pending && !own)
 		return 0;
 	for (size_t i = 0; i < img->n_pending; i++)
 		free(img->pending[i].info.p);
@@ -93,7 +97,8 @@ static int drain_signals(struct handover *h, struct err *e)
 		if (rc || sig <= 0)
 			break;
 		rc = tracee_read(&h->f->t, info_at, &info, sizeof(info));
-		one = rc ? NULL : image_add(img, pending);
+		one = rc ? NULL : own ? image_add(&img->threads[0], pending) : image_add(img, pending);
+		own -= own > 0;
 		if (!one || image_set_bytes(&one->info, &info, sizeof(info)))
 			return err_set(e, rc ? rc : -ENOMEM, "take out a waiting signal");
 	}
@@ -103,14 +108,19 @@ static int drain_signals(struct handover *h, struct err *e)
 static void requeue_signals(struct handover *h)
 {
 	const struct image *img = h->f->img;
-	uint64_t at;
+	const struct image_thread *leader = &img->threads[0];
+	uint64_t at, pid = (uint64_t)h->f->t.pid;
 
-	for (size_t i = 0; i < img->n_pending; i++) {
-		const siginfo_t *info = (const void *)img->pending[i].info.p;
+	for (size_t i = 0; i < leader->n_pending + img->n_pending; i++) {
+		bool own = i < leader->n_pending;
+		const siginfo_t *info = (const void *)(own ? leader->pending[i].info.p
+							   : img->pending[i - leader->n_pending].info.p);
+		uint64_t signo = (uint64_t)info->si_signo;
 
 		if (put(h, 0, info, sizeof(*info), &at) ||
-		    inject_must(&h->f->inject, NULL, "queue a signal", NULL, SYS_rt_sigqueueinfo,
-				(uint64_t[6]){ (uint64_t)h->f->t.pid, (uint64_t)info->si_signo, at }))
+		    inject_must(&h->f->inject, NULL, "queue a signal", NULL,
+				own ? SYS_rt_tgsigqueueinfo : SYS_rt_sigqueueinfo,
+				own ? (uint64_t[6]){ pid, pid, signo, at } : (uint64_t[6]){ pid, signo, at }))
 			return;
 	}
 }

@@ -63,7 +63,7 @@ struct origin {
 	int64_t retry_at;		/* when the link is tried again, 0: it stands */
 	int retry_ms;
 	bool stopping;			/* the deputy stands before SIGSTOP until the program has stopped */
-	bool deputy_gone, over, home;
+	bool deputy_gone, discarded, over, home;
 	unsigned awaited;		/* a frame of the target's that somebody waits for */
 	struct talk caught;
 	bool caught_it;

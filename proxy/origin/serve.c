@@ -109,7 +109,8 @@ static void deputy_ended(struct origin *o, int status)
 	log_info("the deputy ended with status %x", (unsigned)status);
 	o->deputy_gone = true;
 	drop_fd(&o->relay.sock);
-	if (serve_send(o, WIRE_DISCARD, buf, wire_put_discard(buf, sizeof(buf), &(struct wire_discard){ 0 }), NULL))
+	o->over = o->discarded;
+	if (!o->over && serve_send(o, WIRE_DISCARD, buf, wire_put_discard(buf, sizeof(buf), &(struct wire_discard){ 0 }), NULL))
 		log_debug("the target will be told when the link stands again");
 }
 
@@ -215,6 +216,7 @@ static void from_target(struct origin *o, const struct frame *f)
 		moved_on(o, f);
 		break;
 	case WIRE_DISCARDED:
+		o->discarded = true;	/* the keeper has nothing left to do: it ended, or was told to */
 		o->over = o->deputy_gone;
 		break;
 	case WIRE_FAIL: {

@@ -678,8 +678,15 @@ static void finish_ended(struct keeper *k)
 		tell(k, WIRE_EXITED, (uint32_t)k->status);
 		k->told_exit = true;
 	}
-	if (k->told_exit && pump_told(k->pump))
+	if (k->told_exit && pump_told(k->pump)) {
+		uint8_t buf[16];
+		struct wire_discarded m = { 0 };
+
+		/* "it ended in order": the session would take our silent end for a crash */
+		if (k->control >= 0 && say(k, WIRE_DISCARDED, buf, wire_put_discarded(buf, sizeof(buf), &m), NULL, 0))
+			log_debug("nobody is there to be told of the end");
 		k->quit = true;
+	}
 }
 
 static int set_up(struct keeper *k, struct err *e)

@@ -13,6 +13,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/scope.h"
@@ -202,18 +203,42 @@ int inject_must(struct inject *i, int64_t *result, const char *what, struct err 
 	return rc ? err_set(e, rc, "%s in the name of the program", what) : 0;
 }
 
+/*
+ * exec ends the other threads, and waits for that until their tracer has seen each one's end.
+ * Once it has been entered nobody can take it back: this waits as long as it takes, since "perhaps"
+ * is no answer to whether the original still is the program.
+ */
+static int to_exec_end(struct inject *i, int *status)
+{
+	for (int spins = 0;; spins++) {
+		int other;
+		pid_t got = waitpid(i->th->tid, status, __WALL | WNOHANG);
+
+		if (got == i->th->tid)
+			return WIFSTOPPED(*status) ? 0 : -ESRCH;
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		for (size_t k = 0; k < i->t->n_threads; k++)
+			if (i->t->threads[k].tid != i->th->tid)
+				waitpid(i->t->threads[k].tid, &other, __WALL | WNOHANG);
+		usleep(spins < 200 ? 10 : 1000);
+	}
+}
+
 int inject_exec(struct inject *i, long nr, const uint64_t args[6], struct err *e)
 {
 	struct user_regs_struct r = call_regs(i, frame_at(i), nr, args);
-	int rc = tracee_set_regs(i->th->tid, &r), event = 0;
+	int rc = tracee_set_regs(i->th->tid, &r), status = 0;
 
 	if (!rc)
 		rc = to_syscall_stop(i, NULL);
+	if (!rc && ptrace(PTRACE_SYSCALL, i->th->tid, 0, 0))
+		rc = -errno;
 	if (!rc)
-		rc = to_syscall_stop(i, &event);
+		rc = to_exec_end(i, &status);
 	if (rc)
 		return err_set(e, rc, "exec in the name of the program");
-	if (event == PTRACE_EVENT_EXEC)
+	if (tracee_event(status) == PTRACE_EVENT_EXEC)
 		return 0;
 	rc = tracee_get_regs(i->th->tid, &r);
 	if (!rc)

@@ -49,7 +49,7 @@ static bool connect_to(int fd, const char *dir, const char *name)
 	return !connect(fd, (struct sockaddr *)&sa, sizeof(sa));
 }
 
-/* To the local mproxy: the one that was named, else root's, else the user's own.  Return: success */
+/* To the local mproxy: the one that is named, else root's, else the user's.  Return: success */
 static bool connect_home(int fd)
 {
 	const char *named = secure_getenv(CONTROL_VARIABLE);

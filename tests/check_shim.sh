@@ -53,7 +53,7 @@ nm -D --defined-only "$library" | awk '{ print $3 }' | sort >"$dir/exports"
 sed -n '/global:/,/local:/s/^[[:space:]]*\([A-Za-z_0-9]*\);.*/\1/p' "$map" | sort >"$dir/listed"
 cmp -s "$dir/exports" "$dir/listed" ||
 	fail "exports $(tr '\n' ' ' <"$dir/exports"), preload.map has $(tr '\n' ' ' <"$dir/listed")"
-needed=$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^libc\.' | tr '\n' ' ')
+needed=$(readelf -d "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -v '^libc\.')
 [ -z "$needed" ] || fail "needs more than libc: $needed"
 
 # ---- a program with it, without an mproxy

@@ -296,7 +296,8 @@ static void resume_record(void *ctx, const char *sid)
 		return;
 	s = has_room(c) ? session_new(c, KIND_ORIGIN) : NULL;
 	if (!s) {
-		log_line(LOG_LEVEL_ERR, "E_SESSION_MANY", "session %s isn't started: too many", sid);
+		log_line(LOG_LEVEL_ERR, "E_SESSION_MANY", "session %s isn't started: too many",
+			 sid);
 		return;
 	}
 	strcpy(s->sid, sid);
@@ -339,9 +340,9 @@ static pid_t find_stranger(const struct session *s)
 static void wait_for_stranger(struct session *s, pid_t stranger)
 {
 	if (s->stranger != stranger)
-		log_line(LOG_LEVEL_INFO, "I_SESSION_OTHER", "session %s of process %d: process %d, of "
-			 "an earlier mproxy, still does it", s->sid, (int)s->program.pid,
-			 (int)stranger);
+		log_line(LOG_LEVEL_INFO, "I_SESSION_OTHER",
+			 "session %s of process %d: process %d, of an earlier mproxy, still does it",
+			 s->sid, (int)s->program.pid, (int)stranger);
 	s->stranger = stranger;
 	s->due = next_due(s);
 }

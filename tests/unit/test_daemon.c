@@ -115,7 +115,8 @@ static void report(const struct session_env *env, const char *sid, int pid, bool
 	snprintf(text, sizeof(text),
 		 "{\"sid\":\"%s\",\"pid\":%d,\"guest\":%s,\"host_pid\":%d,\"uid\":%u,"
 		 "\"state\":\"%s\",\"peer\":\"p\",\"comm\":\"c\"}",
-		 sid, pid, guest ? "true" : "false", (int)(guest ? getpid() : pid), getuid(), state);
+		 sid, pid, guest ? "true" : "false", (int)(guest ? getpid() : pid), getuid(),
+		 state);
 	send_text(env->leash, WIRE_ANSWER, text);
 }
 
@@ -200,7 +201,8 @@ int origin_session(const struct session_env *env, int client, uid_t client_uid, 
 		return 95;
 	mode = json_as_str(json_find(j, "host"));
 	host = mode ? mode : "";
-	event(env, "origin %s of %d by %u, %d descriptors", host, (int)pid, client_uid, count_fds());
+	event(env, "origin %s of %d by %u, %d descriptors", host, (int)pid, client_uid,
+	      count_fds());
 	if (!strcmp(host, "unreported")) {	/* dies before it says who it is */
 		write_record(env, SID_A, (int)pid, getuid());
 		raise(SIGKILL);
@@ -232,7 +234,8 @@ int origin_resume(const struct session_env *env, const char *sid)
 			raise(SIGKILL);
 	}
 	record_path(path, env, sid);
-	if (json_read_file(path, 4096, &j, NULL) || json_get_int(j, "pid", 1, INT32_MAX, &pid, NULL))
+	if (json_read_file(path, 4096, &j, NULL) ||
+	    json_get_int(j, "pid", 1, INT32_MAX, &pid, NULL))
 		return 94;
 	report(env, sid, (int)pid, false, "resumed");
 	event(env, "reported");
@@ -551,6 +554,19 @@ static void test_requests(void **state)
 	server_stop(&s);
 }
 
+static int say(int fd, const void *p, size_t len)
+{
+	return sock_send(fd, p, len, NULL, 0, deadline_in_ms(WAIT_MS));
+}
+
+/* Return: bytes that came, 0: the daemon hung up */
+static ssize_t hear(int fd)
+{
+	uint8_t buf[256];
+
+	return sock_recv(fd, buf, sizeof(buf), NULL, NULL, deadline_in_ms(WAIT_MS));
+}
+
 /* What isn't a request, and clients that never ask */
 static void test_garbage(void **state)
 {
@@ -566,17 +582,17 @@ static void test_garbage(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		AUTO_FD int fd = sock_connect(s.control, NULL);
 
-		assert_int_equal(sock_send(fd, texts[i], strlen(texts[i]), NULL, 0, NO_DEADLINE), 0);
-		assert_int_equal(sock_recv(fd, buf, sizeof(buf), NULL, NULL, NO_DEADLINE), 0);
+		assert_int_equal(say(fd, texts[i], strlen(texts[i])), 0);
+		assert_int_equal(hear(fd), 0);
 	}
 	expect_log(&s, "E_CLIENT_BAD");
 	for (unsigned type = 0; type < 100; type++) {	/* every message with an empty body */
 		AUTO_FD int fd = sock_connect(s.control, NULL);
 
 		n = wire_pack(buf, sizeof(buf), type, 0, NULL, 0);
-		assert_int_equal(sock_send(fd, buf, (size_t)n, NULL, 0, NO_DEADLINE), 0);
+		assert_int_equal(say(fd, buf, (size_t)n), 0);
 		if (type != WIRE_ASK)
-			assert_int_equal(sock_recv(fd, buf, sizeof(buf), NULL, NULL, NO_DEADLINE), 0);
+			assert_int_equal(hear(fd), 0);
 	}
 	n = wire_put_register(payload, sizeof(payload), &(struct wire_register){ 1, "0.1" });
 	n = wire_pack(buf, sizeof(buf), WIRE_REGISTER, 0, payload, (size_t)n);
@@ -586,8 +602,8 @@ static void test_garbage(void **state)
 	}
 	assert_int_equal(ask(&s, "{\"do\":\"ps\"}"), 0);
 	expect_log(&s, "E_CLIENT_MANY");
-	assert_int_equal(sock_send(idle[CONTROL_MAX], buf, (size_t)n, NULL, 0, NO_DEADLINE), 0);
-	assert_int_equal(sock_recv(idle[CONTROL_MAX], buf, sizeof(buf), NULL, NULL, NO_DEADLINE), 0);
+	assert_int_equal(say(idle[CONTROL_MAX], buf, (size_t)n), 0);
+	assert_int_equal(hear(idle[CONTROL_MAX]), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
 		close(idle[i]);
 	assert_int_equal(ask(&s, "{\"do\":\"ps\"}"), 0);
@@ -666,7 +682,7 @@ static void test_resume(void **state)
 
 	(void)state;
 	server_begin(&s, "a");
-	snprintf(path, sizeof(path), "%s/death0", s.state);	/* of the one that is resumed first */
+	snprintf(path, sizeof(path), "%s/death0", s.state);	/* of who is resumed first */
 	put_file(path, "");
 	assert_int_equal(ask(&s, "{\"do\":\"move\",\"pid\":%d,\"host\":\"stay\"}", fx.program), 0);
 	expect_event("origin stay");

@@ -53,7 +53,8 @@ static void progress(struct show *s, int64_t code, const json *answer)
 	"\"reasons\":[{\"code\":\"E_SETUID\",\"warning\":false,\"text\":\"it is setuid\","  \
 	"\"advice\":\"do not\",\"rule\":\"rule 3\",\"host\":\"h\"},"                        \
 	"{\"code\":\"E_OLD_KERNEL\",\"warning\":true,\"text\":\"slow\",\"advice\":\"\"}]"
-#define REASONS_SHOWN "  E_SETUID: it is setuid (rule 3) [h]\n      do not\n  W E_OLD_KERNEL: slow\n"
+#define REASONS_SHOWN                                                                      \
+	"  E_SETUID: it is setuid (rule 3) [h]\n      do not\n  W E_OLD_KERNEL: slow\n"
 
 static const struct row {
 	show_fn *show;
@@ -68,7 +69,8 @@ static const struct row {
 	  "mmigrate: no\n" REASONS_SHOWN },
 	{ show_answer, SHOW_LINES, -1, "{\"text\":7,\"reasons\":{\"a\":[]},\"pages\":{}}", "",
 	  "mmigrate: 7\n  : \n" },
-	{ show_answer, SHOW_LINES, 0, "{\"text\":\"a\\u001b[2J\\u0085b\\n\x9b" "c\u00e9\u20ac\xf0\x9f\"}",
+	{ show_answer, SHOW_LINES, 0,
+	  "{\"text\":\"a\\u001b[2J\\u0085b\\n\x9b" "c\u00e9\u20ac\xf0\x9f\"}",
 	  "a\\x1b[2J\\xc2\\x85b\\x0a\\x9bc\u00e9\u20ac\\xf0\\x9f\n", "" },
 	{ show_why, SHOW_LINES, 0, "{}", "nothing stands in the way\n", "" },
 	{ show_why, SHOW_LINES, -1, "{\"text\":\"1 thing\"," REASONS "}",
@@ -96,7 +98,8 @@ static const struct row {
 	{ progress, SHOW_BAR, 0, "{\"stage\":\"s\",\"done\":9,\"of\":0}", "",
 	  "\r\033[Ks\r\033[Ks\r\033[K" },
 	{ progress, SHOW_JSON, 0, "{\"stage\":\"s\"}",
-	  "{\"kind\":\"progress\",\"stage\":\"s\"}\n{\"kind\":\"progress\",\"stage\":\"s\"}\n", "" },
+	  "{\"kind\":\"progress\",\"stage\":\"s\"}\n"
+	  "{\"kind\":\"progress\",\"stage\":\"s\"}\n", "" },
 };
 
 static void test_show(void **state)

@@ -106,8 +106,9 @@ $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/o/tests/fuzz/fuzz_%.o $(BUILD)/fuzz/libproxy
 
 # Every unit test, then every fuzzer's corpus.  All are run; what failed is shown whole, at the end its name
 .PHONY: check-unit
-check-unit: $(UNIT_BIN) $(REPLAY_BIN) $(BUILD)/libmshim.so
+check-unit: $(UNIT_BIN) $(REPLAY_BIN) $(BUILD)/libmshim.so $(BUILD)/mproxy $(BUILD)/mmigrate
 	@tests/check_shim.sh $(BUILD)/libmshim.so
+	@tests/check_commands.sh $(BUILD)
 	@tests/run-unit.sh $(TEST_SECONDS) $(UNIT_BIN) $(REPLAY_BIN)
 
 # The system tests' programs: process 1 of a host, and what is moved.  A victim is built three ways:

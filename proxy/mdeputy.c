@@ -30,6 +30,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -409,7 +410,10 @@ static int set_up(struct deputy *d, const void *buf, size_t len)
 	d->pump = pump_new(&ops, d, NULL);
 	if (!d->pump)
 		return -ENOMEM;
-	return add_streams(d->pump, m.streams);
+	/* a way home that failed: this deputy goes on where the one before it was held */
+	if (m.pump.len)
+		rc = pump_state_set(d->pump, m.pump.p, m.pump.len);
+	return rc ? rc : add_streams(d->pump, m.streams);
 }
 
 static int take_over_signals(void)
@@ -445,6 +449,8 @@ static int start(struct deputy *d, const char *text)
 	if (rc || d->signals < 0)
 		return rc ? rc : d->signals;
 	set_limits();
+	if (getenv("MDEPUTY_COMM"))	/* ps shows the program's name */
+		(void)prctl(PR_SET_NAME, getenv("MDEPUTY_COMM"));
 	setup = read_setup(fds[1], &len);
 	if (!setup)
 		return -EBADMSG;

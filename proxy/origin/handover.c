@@ -15,9 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/ptrace.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -27,8 +25,8 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/scope.h"
-#include "common/sock.h"
 #include "common/wire.h"
+#include "proxy/origin/bring.h"
 #include "proxy/trace/procfs.h"
 
 #define BIG_RESIDENT (16ULL << 20)	/* from here on a holder pays: exec frees 1 GiB in 64 ms */
@@ -136,8 +134,6 @@ int handover_quiet(struct handover *h, struct err *e)
 	return rc ? rc : drain_signals(h, e);
 }
 
-/* ---- descriptors into the program ----------------------------------------------------------------------- */
-
 static int highest_fd(const struct image *img)
 {
 	int64_t most = 2;
@@ -150,71 +146,6 @@ static int highest_fd(const struct image *img)
 static int close_there(struct handover *h, int fd)
 {
 	return inject_must(&h->f->inject, NULL, "close", NULL, SYS_close, (uint64_t[6]){ (uint64_t)fd });
-}
-
-/* A socket pair made by the program; one end comes to us, the other stays, above its own numbers */
-static int make_way_in(struct handover *h, int above, struct err *e)
-{
-	AUTO_FD int pidfd = pidfd_open(h->f->t.pid, 0);
-	int64_t high;
-	int pair[2], rc;
-
-	rc = inject_must(&h->f->inject, NULL, "make a socket pair", e, SYS_socketpair,
-			 (uint64_t[6]){ AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, h->f->inject.room });
-	if (!rc)
-		rc = tracee_read(&h->f->t, h->f->inject.room, pair, sizeof(pair));
-	if (rc)
-		return rc;
-	h->sock = pidfd < 0 ? -1 : pidfd_getfd(pidfd, pair[1], 0);
-	if (h->sock < 0)
-		rc = err_set(e, -errno, "take a descriptor out of the program");
-	if (!rc)
-		rc = inject_must(&h->f->inject, &high, "move a descriptor", e, SYS_fcntl,
-				 (uint64_t[6]){ (uint64_t)pair[0], F_DUPFD_CLOEXEC, (uint64_t)above });
-	if (!rc)
-		h->there[BRING_SOCK] = (int)high;
-	if (close_there(h, pair[0]) || close_there(h, pair[1]))
-		rc = rc ? rc : err_say(e, -EIO, "couldn't close a descriptor in the program");
-	return rc;
-}
-
-static int receive_there(struct handover *h, const int *fds, int above, struct err *e)
-{
-	struct {
-		struct msghdr m;
-		struct iovec v;
-		char byte[16];
-		char control[CMSG_SPACE((BRING_COUNT - 1) * sizeof(int))];
-	} in = { 0 };
-	uint64_t at = h->f->inject.room;
-	int got[BRING_COUNT - 1], rc;
-
-	rc = sock_send(h->sock, "f", 1, fds, BRING_COUNT - 1, deadline_in_ms(5000));
-	if (rc)
-		return err_set(e, rc, "pass descriptors into the program");
-	in.m.msg_iov = (void *)(uintptr_t)(at + offsetof(__typeof__(in), v));
-	in.m.msg_iovlen = 1;
-	in.m.msg_control = (void *)(uintptr_t)(at + offsetof(__typeof__(in), control));
-	in.m.msg_controllen = sizeof(in.control);
-	in.v.iov_base = (void *)(uintptr_t)(at + offsetof(__typeof__(in), byte));
-	in.v.iov_len = 1;
-	rc = put(h, 0, &in, sizeof(in), &at);
-	if (!rc)
-		rc = inject_must(&h->f->inject, NULL, "receive descriptors", e, SYS_recvmsg,
-				 (uint64_t[6]){ (uint64_t)h->there[BRING_SOCK], at, MSG_CMSG_CLOEXEC });
-	if (!rc)
-		rc = tracee_read(&h->f->t, at + offsetof(__typeof__(in), control) + CMSG_LEN(0), got, sizeof(got));
-	for (int k = 0; k < BRING_COUNT - 1 && !rc; k++) {
-		int64_t high;
-
-		rc = inject_must(&h->f->inject, &high, "move a descriptor", e, SYS_fcntl,
-				 (uint64_t[6]){ (uint64_t)got[k], F_DUPFD_CLOEXEC, (uint64_t)above });
-		if (!rc)
-			h->there[k + 1] = (int)high;
-		if (!rc)
-			rc = close_there(h, got[k]);
-	}
-	return rc ? err_wrap(e, rc, "pass descriptors into the program") : 0;
 }
 
 /* ---- what the deputy has to know ----------------------------------------------------------------------------- */
@@ -319,9 +250,10 @@ int handover_bring(struct handover *h, const char *deputy, const char *sid, cons
 	fds[BRING_LISTEN - 1] = listening;
 	rc = in_leader(h, e);
 	if (!rc)
-		rc = make_way_in(h, above, e);
+		rc = bring_way_in(&h->f->inject, above, &h->sock, &h->there[BRING_SOCK], e);
 	if (!rc)
-		rc = receive_there(h, fds, above, e);
+		rc = bring_fds(&h->f->inject, h->sock, h->there[BRING_SOCK], fds, BRING_COUNT - 1, above,
+			       &h->there[1], e);
 	if (!rc)
 		rc = probe(h, e);
 	if (!rc && img->resident >= BIG_RESIDENT) {

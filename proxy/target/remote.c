@@ -227,3 +227,31 @@ int remote_unmap(struct remote *r, struct err *e)
 		rc = (int)(int64_t)regs.rax;
 	return rc ? err_set(e, rc, "unmap the scratch area") : 0;
 }
+
+int remote_exec(struct remote *r, uint64_t path, uint64_t argv, uint64_t envp, struct err *e)
+{
+	static const uint8_t code[] = { 0x0f, 0x05, 0xcc };
+	struct user_regs_struct regs = r->regs;
+	int status, rc;
+
+	regs.rip = r->scratch;
+	regs.rax = SYS_execve;
+	regs.orig_rax = (uint64_t)-1;
+	regs.rdi = path;
+	regs.rsi = argv;
+	regs.rdx = envp;
+	regs.rsp = r->scratch + r->scratch_len - 256;
+	rc = remote_write(r, r->scratch, code, sizeof(code));
+	if (!rc)
+		rc = tracee_set_regs(r->tid, &regs);
+	if (!rc && ptrace(PTRACE_CONT, r->tid, 0, 0))
+		rc = -errno;
+	if (!rc)
+		rc = tracee_wait(r->tid, &status, NO_DEADLINE);
+	if (!rc && tracee_event(status) != PTRACE_EVENT_EXEC) {
+		rc = tracee_get_regs(r->tid, &regs);
+		if (!rc)
+			rc = (int64_t)regs.rax < 0 ? (int)(int64_t)regs.rax : -EIO;
+	}
+	return rc ? err_set(e, rc, "exec in the process") : 0;
+}

@@ -60,4 +60,7 @@ int remote_one(struct remote *r, int64_t *result, struct err *e, const char *wha
 	       const uint64_t args[6]) MUST_CHECK;
 #define remote_call(r, result, e, what, nr, ...) remote_one(r, result, e, what, nr, (uint64_t[6]){ __VA_ARGS__ })
 
+/* execve in the body, by addresses there: it stands behind the exec, and the scratch area is gone */
+int remote_exec(struct remote *r, uint64_t path, uint64_t argv, uint64_t envp, struct err *e) MUST_CHECK;
+
 #endif

@@ -19,12 +19,14 @@
 
 #include "common/log.h"
 #include "common/scope.h"
+#include "common/sock.h"
+#include "common/wire.h"
 #include "proxy/target/ground.h"
 #include "proxy/target/keeper.h"
 
 struct arguments {
 	struct ground ground;
-	int control, listening, policy;
+	int control, listening, policy, socket_dir;
 };
 
 static long long number_of(const char *name)
@@ -55,6 +57,7 @@ static int read_arguments(struct arguments *a, struct err *e)
 		.control = (int)number_of("MRESTORE_CONTROL"),
 		.listening = (int)number_of("MRESTORE_LISTEN"),
 		.policy = (int)number_of("MRESTORE_POLICY"),
+		.socket_dir = (int)number_of("MRESTORE_SOCKET_DIR"),
 	};
 	while (groups && *groups && a->ground.n_groups < (int)ARRAY_SIZE(a->ground.groups)) {
 		a->ground.groups[a->ground.n_groups++] = (gid_t)strtoul(groups, (char **)&groups, 10);
@@ -70,6 +73,30 @@ static int read_arguments(struct arguments *a, struct err *e)
 	return 0;
 }
 
+/* The listening socket has a name, which must not outlive us */
+static void forget_socket(const struct arguments *a)
+{
+	const char *name = getenv("MRESTORE_SOCKET_NAME");
+
+	if (name && a->socket_dir >= 0)
+		unlinkat(a->socket_dir, name, 0);
+}
+
+/* The session waits for an answer: it gets our sentence, and the log has it too */
+static void say_failure(const struct arguments *a, const struct err *e)
+{
+	struct wire_fail m = { .code = e->code, .text = e->text };
+	uint8_t payload[1024], buf[1100];
+	ssize_t n = wire_put_fail(payload, sizeof(payload), &m);
+
+	log_err("%s", e->text);
+	if (n > 0)
+		n = wire_pack(buf, sizeof(buf), WIRE_FAIL, 0, payload, (size_t)n);
+	if (n > 0 && sock_send(a->control, buf, (size_t)n, NULL, 0, 0))
+		log_debug("the session is gone");
+	forget_socket(a);
+}
+
 static int be_keeper(struct arguments *a)
 {
 	struct err e = { 0 };
@@ -78,11 +105,13 @@ static int be_keeper(struct arguments *a)
 	if (!rc)
 		rc = ground_become_user(&a->ground, &e);
 	if (rc) {
-		log_err("%s", e.text);
+		say_failure(a, &e);
 		return 1;
 	}
 	prctl(PR_SET_DUMPABLE, 0);
-	return keeper_run(a->control, a->listening, a->ground.policy);
+	rc = keeper_run(a->control, a->listening, a->ground.policy);
+	forget_socket(a);
+	return rc;
 }
 
 static const char help[] =
@@ -102,8 +131,12 @@ int main(int argc, char **argv)
 		return fputs(help, stdout) < 0 || strcmp(argv[1], "--help");
 	}
 	log_set_name("keeper");
-	if (read_arguments(&a, &e) || ground_unshare(&a.ground, &e)) {
+	if (read_arguments(&a, &e)) {
 		log_err("%s", e.text);
+		return 1;
+	}
+	if (ground_unshare(&a.ground, &e)) {
+		say_failure(&a, &e);
 		return 1;
 	}
 	pid = fork();

@@ -35,9 +35,10 @@ static int say_hello(struct origin *o, struct target *t, bool why, struct err *e
 	struct wire_hello m = {
 		.newest = WIRE_NEWEST, .oldest = WIRE_OLDEST, .version = MSHIM_VERSION, .host = o->env->host,
 		.user = o->user, .uid = o->uid, .gid = o->gid, .why = why, .sid = o->sid,
+		.groups = { o->groups, (uint32_t)((size_t)o->n_groups * sizeof(o->groups[0])) },
 	};
 	struct wire_hello its;
-	uint8_t buf[1024];
+	uint8_t buf[4096];
 	int rc = talk_send(t->l, WIRE_HELLO, buf, wire_put_hello(buf, sizeof(buf), &m), e);
 
 	if (!rc)

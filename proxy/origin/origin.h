@@ -38,6 +38,8 @@ struct origin {
 	pid_t pid;			/* the program's, and the deputy's */
 	uid_t uid;
 	gid_t gid;
+	uint32_t groups[256];		/* supplementary ones of the program */
+	int n_groups;
 	char user[64], comm[32];
 	uint64_t start_time;
 	char sid[SID_LEN + 1];
@@ -63,6 +65,7 @@ struct origin {
 	int64_t retry_at;		/* when the link is tried again, 0: it stands */
 	int retry_ms;
 	bool stopping;			/* the deputy stands before SIGSTOP until the program has stopped */
+	bool more;			/* frames are there already: don't wait */
 	bool deputy_gone, discarded, over, home;
 	unsigned awaited;		/* a frame of the target's that somebody waits for */
 	struct talk caught;

@@ -231,19 +231,26 @@ static void from_target(struct origin *o, const struct frame *f)
 	}
 }
 
-static void serve_link(struct origin *o)
+/* A turn's worth of frames.  true: there may be more, which poll() doesn't see: TLS holds them */
+static bool serve_link(struct origin *o)
 {
 	struct frame f;
 
-	for (int i = 0; i < 64 && o->relay.io && !o->relay.pending_len && !o->caught_it; i++) {
-		int rc = frame_io_poll_in(o->relay.io, &f);
+	for (int i = 0; i < 64; i++) {
+		int rc;
 
+		if (!o->relay.io || o->relay.pending_len)
+			return false;
+		if (o->caught_it)
+			return true;
+		rc = frame_io_poll_in(o->relay.io, &f);
 		if (rc < 0)
 			drop_link(o, strerror(-rc));
 		if (rc <= 0)
-			return;
+			return false;
 		from_target(o, &f);
 	}
+	return true;
 }
 
 /* What a keeper that was found again needs to hear */
@@ -318,6 +325,8 @@ static void request(struct origin *o, const char *text)
 		rc = err_say(&e, -EINVAL, "unknown request %s", what);
 	if (!rc)
 		rc = host[0] ? onward_move(o, host, &e) : home_move(o, &e);
+	if (!rc && !host[0])	/* first: the next request for this pid isn't for us */
+		origin_report(o, "ended");
 	if (rc)
 		snprintf(sentence, sizeof(sentence), "%s", e.text);
 	else if (host[0])
@@ -367,11 +376,13 @@ int serve_step(struct origin *o, int64_t deadline)
 		{ o->awaited ? -1 : o->env->leash, POLLIN, 0 },
 		{ o->signals, POLLIN, 0 },
 	};
+	bool was_more;
 	int n, rc;
 
 	if (o->retry_at)
 		deadline = MIN(deadline, o->retry_at);
-	n = poll(p, ARRAY_SIZE(p), deadline_left_ms(deadline));
+	n = poll(p, ARRAY_SIZE(p), o->more ? 0 : deadline_left_ms(deadline));
+	was_more = o->more;
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	if (p[3].revents)
@@ -387,8 +398,7 @@ int serve_step(struct origin *o, int64_t deadline)
 		from_leash(o);
 	if (o->home || o->over)
 		return 0;
-	if (!o->relay.pending_len)
-		serve_link(o);
+	o->more = serve_link(o);
 	if (o->relay.io) {
 		rc = frame_io_flush(o->relay.io);
 		if (rc && rc != -EAGAIN)
@@ -396,7 +406,7 @@ int serve_step(struct origin *o, int64_t deadline)
 	}
 	if (o->retry_at && clock_ns(CLOCK_MONOTONIC) >= o->retry_at)
 		retry(o);
-	return n ? 0 : -ETIMEDOUT;
+	return n || was_more ? 0 : -ETIMEDOUT;
 }
 
 int serve_until(struct origin *o, unsigned type, int64_t deadline, struct err *e)

@@ -37,6 +37,7 @@
 #include "proxy/trace/procfs.h"
 
 #define CAP_BIT(n) (1ULL << (n))
+#define SESSION_MAX 65536
 
 /* ---- to who asked ------------------------------------------------------------------------------------- */
 
@@ -244,6 +245,8 @@ static int find_user(struct origin *o, struct proc_status *s, struct err *e)
 		return err_say(e, -ESRCH, "E_NO_PROCESS: there is no process %d", (int)o->pid);
 	o->uid = s->uid[1];
 	o->gid = s->gid[1];
+	o->n_groups = s->n_groups;
+	memcpy(o->groups, s->groups, sizeof(o->groups));
 	o->start_time = st.start_time;
 	snprintf(o->comm, sizeof(o->comm), "%s", st.comm);
 	pw = getpwuid(o->uid);
@@ -469,14 +472,21 @@ static int read_session(struct origin *o, const char *sid, char next[PEER_NAME],
 	AUTO_FREE char *text = NULL;
 	const char *user, *host, *comm;
 	int64_t pid = 0, uid = 0, gid = 0;
+	AUTO_FD int fd = -1;
+	struct stat st;
 	char name[64];
+	ssize_t len;
 	int rc;
 
 	snprintf(name, sizeof(name), "%s.json", sid);
-	rc = identity_file_read(o->dir_sessions, name, 65536, &text, e);
-	if (rc < 0)
-		return rc;
-	rc = json_parse(text, strlen(text), &j, e);
+	fd = openat(o->dir_sessions, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	text = calloc(1, SESSION_MAX + 1);
+	if (fd < 0 || fstat(fd, &st) || !text || !S_ISREG(st.st_mode))
+		return err_set(e, -errno, "read %s", name);
+	len = read(fd, text, SESSION_MAX);
+	if (len < 0)
+		return err_set(e, -errno, "read %s", name);
+	rc = json_parse(text, (size_t)len, &j, e);
 	if (!rc)
 		rc = json_get_int(j, "pid", 1, INT32_MAX, &pid, e);
 	if (!rc)
@@ -491,6 +501,9 @@ static int read_session(struct origin *o, const char *sid, char next[PEER_NAME],
 		rc = json_get_str(j, "host", &host, e);
 	if (!rc)
 		rc = json_get_str(j, "comm", &comm, e);
+	/* users can write to this directory: a file speaks for its owner only */
+	if (!rc && st.st_uid != (uid_t)uid && st.st_uid)
+		rc = err_say(e, -EPERM, "%s isn't its user's", name);
 	if (rc)
 		return rc;
 	o->pid = (pid_t)pid;
@@ -531,10 +544,10 @@ static int settle_process(struct origin *o, struct err *e)
 	int rc;
 
 	if (ptrace(PTRACE_SEIZE, o->pid, 0, (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)))
-		return errno == ESRCH ? -ESRCH : err_set(e, -errno, "attach to process %d", (int)o->pid);
+		return errno == ESRCH ? -ESRCH : err_set(e, -EBUSY, "attach to process %d", (int)o->pid);
 	rc = tracee_interrupt(o->pid, deadline_in_ms(5000), e);
 	if (rc)
-		return rc == -EBUSY ? is_deputy(o) : rc;	/* it is stopped as such: that's quiet enough */
+		return rc == -EBUSY ? is_deputy(o) : -ESRCH;	/* it is stopped as such: that's quiet enough */
 	rc = is_deputy(o);
 	if (ptrace(rc == 1 ? PTRACE_CONT : PTRACE_DETACH, o->pid, 0, 0))
 		return -ESRCH;
@@ -563,6 +576,10 @@ int origin_resume(const struct session_env *env, const char *sid)
 		return 1;
 	}
 	rc = settle_process(o, &e);
+	if (rc == -EBUSY) {	/* somebody else is attached: another session is at work */
+		log_warn("%s", e.text);
+		return 1;
+	}
 	log_info("taking the session over: the process %s", rc == 1 ? "is a deputy" : rc ? "is gone" : "never moved");
 	if (!rc) {
 		deliver_abort(o);

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -60,8 +61,9 @@ static NORETURN void become_body(const struct image *img, int sock)
 	if (img->cwd && chdir(img->cwd))
 		_exit(errno);
 	umask((mode_t)img->umask);
-	/* the tracer is attached when a byte comes */
-	if (recv(BODY_SOCK, &byte, 1, 0) != 1)
+	/* the keeper isn't dumpable, and so weren't we: nobody could attach.  The tracer has when a byte comes */
+	prctl(PR_SET_DUMPABLE, 1);
+	if (send(BODY_SOCK, "r", 1, MSG_NOSIGNAL) != 1 || recv(BODY_SOCK, &byte, 1, 0) != 1)
 		_exit(EPIPE);
 	execve(img->exe ? img->exe : "", argv, envp);
 	_exit(errno);
@@ -163,6 +165,7 @@ int body_make(const struct image *survey, pid_t *pid, int *sock, int *body_sock,
 	AUTO_FD int ours = -1;
 	AUTO_FD int its = -1;
 	int sv[2], rc;
+	char ready;
 	pid_t child;
 
 	rc = sock_pair(sv, e);
@@ -173,7 +176,11 @@ int body_make(const struct image *survey, pid_t *pid, int *sock, int *body_sock,
 	child = born_in_session(survey, its);
 	if (child < 0)
 		return err_set(e, child, "make a process with pid %d", (int)survey->pid);
-	if (ptrace(PTRACE_SEIZE, child, 0, (void *)(uintptr_t)(BODY_OPTIONS | PTRACE_O_EXITKILL)))
+	close(take_fd(&its));
+	if (sock_recv(ours, &ready, 1, NULL, NULL, deadline_in_ms(5000)) != 1)
+		rc = err_say(e, -EPIPE, "process %d ended while it was made (working directory %s?)", (int)child,
+			     survey->cwd ? survey->cwd : "/");
+	else if (ptrace(PTRACE_SEIZE, child, 0, (void *)(uintptr_t)(BODY_OPTIONS | PTRACE_O_EXITKILL)))
 		rc = err_set(e, -errno, "attach to process %d", (int)child);
 	if (!rc)
 		rc = sock_send(ours, "x", 1, NULL, 0, deadline_in_ms(5000));

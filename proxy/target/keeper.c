@@ -185,6 +185,7 @@ static int on_prepare(struct keeper *k, const void *p, size_t len, const int *fd
 {
 	AUTO_IMAGE struct image *survey = NULL;
 	struct wire_prepared reply = { 0 };
+	AUTO_FD int pidfd = -1;
 	uint8_t buf[64];
 	int rc;
 
@@ -202,7 +203,8 @@ static int on_prepare(struct keeper *k, const void *p, size_t len, const int *fd
 		return rc;
 	k->state = KEEPER_PREPARED;
 	reply.pid = (uint32_t)k->body;
-	return say(k, WIRE_PREPARED, buf, wire_put_prepared(buf, sizeof(buf), &reply), NULL, 0);
+	pidfd = pidfd_open(k->body, 0);
+	return say(k, WIRE_PREPARED, buf, wire_put_prepared(buf, sizeof(buf), &reply), &pidfd, pidfd >= 0);
 }
 
 /* A userfaultfd of the body over its anonymous areas, or -1: then pages go another way */
@@ -268,21 +270,23 @@ static int on_image(struct keeper *k, const void *p, size_t len, const int *fds,
 	return say(k, WIRE_FILLABLE, buf, wire_put_fillable(buf, sizeof(buf), &reply), give, n);
 }
 
-/* The pump gets a fresh socket pair; the session's end goes along with @type */
+/* The pump gets a fresh socket pair; the session's end goes along with @type, and a pidfd of the program */
 static int say_with_pump(struct keeper *k, unsigned type, const void *payload, ssize_t len, struct err *e)
 {
 	AUTO_FD int theirs = -1;
-	int sv[2], rc = sock_pair(sv, e);
+	AUTO_FD int pidfd = k->ended ? -1 : pidfd_open(k->body, 0);
+	int sv[2], fds[2], rc = sock_pair(sv, e);
 
 	if (rc)
 		return rc;
-	theirs = sv[1];
+	theirs = fds[0] = sv[1];
+	fds[1] = pidfd;
 	rc = pump_attach(k->pump, sv[0], e);
 	if (rc) {
 		close(sv[0]);
 		return rc;
 	}
-	rc = say(k, type, payload, len, &theirs, 1);
+	rc = say(k, type, payload, len, fds, 1 + (pidfd >= 0));
 	return rc ? err_set(e, rc, "answer the session") : 0;
 }
 

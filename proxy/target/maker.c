@@ -42,11 +42,12 @@ static void set_number(const char *name, long long v)
 }
 
 /* In the maker, once told to go */
-static NORETURN void become_mrestore(const struct session_env *env, const struct maker_user *u, const int fds[3],
-				     const struct offsets *o)
+static NORETURN void become_mrestore(const struct session_env *env, const struct maker_user *u, const char *name,
+				     const int fds[4], const struct offsets *o)
 {
 	char path[4096], groups[4096] = "", *argv[] = { (char *)"mrestore", NULL };
-	static const char *const names[] = { "MRESTORE_CONTROL", "MRESTORE_LISTEN", "MRESTORE_POLICY" };
+	static const char *const names[] = { "MRESTORE_CONTROL", "MRESTORE_LISTEN", "MRESTORE_POLICY",
+					     "MRESTORE_SOCKET_DIR" };
 	const char *fault = getenv("MMIGRATE_FAULT"), *foreign = getenv("MMIGRATE_FOREIGN_VDSO");
 	AUTO_FREE char *kept_fault = fault ? strdup(fault) : NULL;
 	AUTO_FREE char *kept_foreign = foreign ? strdup(foreign) : NULL;
@@ -71,6 +72,7 @@ static NORETURN void become_mrestore(const struct session_env *env, const struct
 	set_number("MRESTORE_MONOTONIC", o->monotonic);
 	set_number("MRESTORE_BOOTTIME", o->boottime);
 	setenv("MRESTORE_GROUPS", groups, 1);
+	setenv("MRESTORE_SOCKET_NAME", name, 1);
 	setenv("MRESTORE_HOSTNAME", u->hostname, 1);
 	snprintf(path, sizeof(path), "%s/mrestore", env->libexec);
 	execv(path, argv);
@@ -78,10 +80,30 @@ static NORETURN void become_mrestore(const struct session_env *env, const struct
 	_exit(127);
 }
 
-/* A socket per session and peer: another peer that knows the id gets nowhere */
-static void socket_path(char *path, size_t size, const struct session_env *env, const char *sid, const char *pin)
+/*
+ * A socket per session and peer: another peer that knows the id gets nowhere.  Each user's keepers
+ * remove their own; nobody else gets past the state directory.
+ */
+static int open_place(struct maker *m, const struct session_env *env, const char *sid, const char *pin, char *path,
+		      size_t size, struct err *e)
 {
-	snprintf(path, size, "%s/keeper/%s-%.16s.sock", env->state_dir, sid, pin);
+	char dir[4096];
+
+	snprintf(m->name, sizeof(m->name), "%s-%.16s.sock", sid, pin);
+	snprintf(dir, sizeof(dir), "%s/keeper", env->state_dir);
+	if ((mkdir(dir, 0700) && errno != EEXIST) || (env->root && chmod(dir, 01777)))
+		return err_set(e, -errno, "make %s", dir);
+	m->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (m->dir < 0)
+		return err_set(e, -errno, "open %s", dir);
+	snprintf(path, size, "/proc/self/fd/%d/%s", m->dir, m->name);
+	return 0;
+}
+
+void maker_forget(struct maker *m)
+{
+	if (m->dir >= 0)
+		unlinkat(m->dir, m->name, 0);
 }
 
 int maker_fork(struct maker *m, const struct session_env *env, const char *sid, const char *pin,
@@ -90,12 +112,14 @@ int maker_fork(struct maker *m, const struct session_env *env, const char *sid, 
 	AUTO_FD int policy = -1;
 	AUTO_FD int listening = -1;
 	AUTO_FD int theirs = -1;
-	char path[4096];
+	char path[128];
 	int sv[2], go[2], rc;
 	pid_t pid;
 
-	*m = (struct maker){ .control = -1, .resumed = -1, .go = -1 };
-	socket_path(path, sizeof(path), env, sid, pin);
+	*m = (struct maker){ .control = -1, .resumed = -1, .go = -1, .dir = -1 };
+	rc = open_place(m, env, sid, pin, path, sizeof(path), e);
+	if (rc)
+		return rc;
 	m->resumed = sock_connect(path, NULL);
 	if (m->resumed >= 0)
 		return 0;
@@ -118,15 +142,15 @@ int maker_fork(struct maker *m, const struct session_env *env, const char *sid, 
 	if (pid < 0)
 		return err_set(e, -errno, "fork");
 	if (!pid) {
-		int fds[3] = { theirs, listening, policy };
+		int fds[4] = { theirs, listening, policy, m->dir };
 		struct offsets o;
 
 		close(go[1]);
 		close(m->control);
 		signal(SIGPIPE, SIG_DFL);
 		if (read(go[0], &o, sizeof(o)) == sizeof(o))
-			become_mrestore(env, user, fds, &o);
-		unlink(path);
+			become_mrestore(env, user, m->name, fds, &o);
+		maker_forget(m);
 		_exit(0);
 	}
 	close(go[0]);

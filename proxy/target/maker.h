@@ -23,11 +23,15 @@ struct maker {
 	int control;		/* to the keeper, once it has started */
 	int resumed;		/* to a keeper of this session id that is there already, or -1 */
 	int go;			/* the pipe that the maker waits at */
+	int dir;		/* of the keepers' sockets */
+	char name[64];		/* this one's */
 };
 
 int maker_fork(struct maker *m, const struct session_env *env, const char *sid, const char *pin,
 	       const struct maker_user *user, struct err *e) MUST_CHECK;
 int maker_start(struct maker *m, int64_t monotonic_offset, int64_t boottime_offset, struct err *e) MUST_CHECK;
+
+void maker_forget(struct maker *m);	/* the keeper is gone: its socket goes too */
 
 /* The pid, in our own pid namespace, behind a pidfd */
 int maker_pid_of(int pidfd, pid_t *pid, struct err *e) MUST_CHECK;

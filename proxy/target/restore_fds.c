@@ -41,6 +41,7 @@ struct making {
 	const struct image_open *o;
 	struct pipe_ends {
 		int fd[2];
+		bool given[2];
 	} *pipes;
 };
 
@@ -78,6 +79,7 @@ static int make_pipe(struct making *m, struct err *e)
 	const struct image_open *o = m->o;
 	const struct image_pipe *p;
 	struct pipe_ends *ends;
+	int end, fd;
 
 	if (o->file < 0 || (size_t)o->file >= m->s->img->n_pipes)
 		return err_say(e, -EINVAL, "the image names a pipe that it doesn't have");
@@ -92,7 +94,15 @@ static int make_pipe(struct making *m, struct err *e)
 		    write(ends->fd[1], p->content.p, p->content.len) != (ssize_t)p->content.len)
 			return err_set(e, -EIO, "fill a pipe");
 	}
-	return again(ends->fd[0], o->flags, e);
+	end = (o->flags & O_ACCMODE) == O_WRONLY;
+	if ((o->flags & O_ACCMODE) == O_RDWR || ends->given[end])
+		return again(ends->fd[0], o->flags, e);
+	/* the first description of each end is the one that pipe2 made */
+	ends->given[end] = true;
+	if (fcntl(ends->fd[end], F_SETFL, (int)(o->flags & (O_NONBLOCK | O_APPEND))))
+		return err_set(e, -errno, "set a pipe's flags");
+	fd = fcntl(ends->fd[end], F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? err_set(e, -errno, "make a pipe") : fd;
 }
 
 static int make_twin(struct making *m, struct err *e)
@@ -346,7 +356,8 @@ int restore_descriptors(struct restore *s, struct err *e)
 
 	if (!pipes || !slot || !fds)
 		return err_set(e, -ENOMEM, "make the descriptors");
-	memset(pipes, -1, (img->n_pipes + 1) * sizeof(*pipes));
+	for (size_t i = 0; i < img->n_pipes; i++)
+		pipes[i] = (struct pipe_ends){ { -1, -1 }, { false, false } };
 	for (size_t i = 0; i < img->n_opens && !rc; i++) {
 		int64_t kind = img->opens[i].kind;
 
@@ -389,11 +400,14 @@ int restore_timerfds(struct restore *s, struct err *e)
 		};
 		uint64_t ticks = o->count;
 
+		/* a periodic one that has expired starts anew only when it's read: it is due at once */
+		if (ticks && !o->value_ns && o->interval_ns)
+			v.it_value.tv_nsec = 1;
 		if (o->kind != OPEN_TIMERFD || s->opens[i] < 0)
 			continue;
 		if (timerfd_settime(s->opens[i], 0, &v, NULL))
 			return err_set(e, -errno, "start a timerfd");
-		if (ticks)
+		if (ticks && !v.it_value.tv_nsec && !v.it_value.tv_sec)
 			(void)ioctl(s->opens[i], TFD_IOC_SET_TICKS, &ticks);
 	}
 	return 0;

@@ -110,7 +110,18 @@ static int find_user(struct guest *g, const struct wire_hello *h, struct err *e)
 	}
 	if (g->env->root && getgrouplist(pw->pw_name, pw->pw_gid, g->user.groups, &n) < 0)
 		n = ARRAY_SIZE(g->user.groups);
-	g->user.n_groups = n;
+	/* those of the local user's groups that the program was in: never one more than it had */
+	g->user.n_groups = 0;
+	for (int i = 0; i < n && g->env->root; i++)
+		for (uint32_t k = 0; k + 4 <= h->groups.len; k += 4) {
+			uint32_t claimed;
+
+			memcpy(&claimed, (const uint8_t *)h->groups.p + k, 4);
+			if (claimed == g->user.groups[i]) {
+				g->user.groups[g->user.n_groups++] = claimed;
+				break;
+			}
+		}
 	return 0;
 }
 
@@ -295,6 +306,8 @@ static int on_prepare(struct guest *g, struct err *e)
 		rc = keeper_expect(g, WIRE_PREPARED, &k, e);
 	if (rc)
 		return rc;
+	if (k.nfds == 1 && maker_pid_of(k.fds[0], &g->host_pid, NULL))
+		g->host_pid = 0;
 	rc = talk_send(g->l, WIRE_PREPARED, k.payload, k.h.length, e);
 	close_says(&k);
 	return rc;
@@ -328,6 +341,19 @@ static int on_image(struct guest *g, struct err *e)
 	return talk_send(g->l, WIRE_FILLABLE, k.payload, k.h.length, e);
 }
 
+/* What READY and RESUMED bring along: the pump's socket, and a pidfd of the program */
+static void take_pump(struct guest *g, struct keeper_says *k)
+{
+	if (k->nfds > 1 && maker_pid_of(k->fds[1], &g->host_pid, NULL))
+		g->host_pid = 0;
+	drop_fd(&g->relay.sock);
+	if (k->nfds > 0) {
+		g->relay.sock = k->fds[0];
+		k->fds[0] = -1;
+	}
+	close_says(k);
+}
+
 static int on_mem_end(struct guest *g, struct err *e)
 {
 	struct wire_mem_end m;
@@ -346,7 +372,7 @@ static int on_mem_end(struct guest *g, struct err *e)
 		rc = keeper_expect(g, WIRE_READY, &k, e);
 	if (rc)
 		return rc;
-	g->relay.sock = k.nfds ? k.fds[0] : -1;
+	take_pump(g, &k);
 	return talk_send(g->l, WIRE_READY, k.payload, k.h.length, e);
 }
 
@@ -366,7 +392,7 @@ static int on_resume(struct guest *g, struct err *e)
 		rc = keeper_expect(g, WIRE_RESUMED, &k, e);
 	if (rc)
 		return rc;
-	g->relay.sock = k.nfds ? k.fds[0] : -1;
+	take_pump(g, &k);
 	return talk_send(g->l, WIRE_RESUMED, k.payload, k.h.length, e);
 }
 
@@ -570,6 +596,7 @@ static void from_keeper_serving(struct guest *g)
 	if (rc == -EAGAIN)
 		return;
 	if (rc) {	/* the keeper ended: the program has, and everybody was told */
+		maker_forget(&g->maker);
 		drop_fd(&g->control);
 		g->over = true;
 		return;
@@ -622,19 +649,24 @@ static void from_leash(struct guest *g)
 	put(g, WIRE_MOVE_ON, out, wire_put_move_on(out, sizeof(out), &on));
 }
 
-static void serve_link(struct guest *g)
+/* A turn's worth of frames.  true: there may be more, which poll() doesn't see: TLS holds them */
+static bool serve_link(struct guest *g)
 {
 	struct frame f;
 
-	for (int i = 0; i < 64 && !g->relay.pending_len && !g->over; i++) {
-		int rc = frame_io_poll_in(g->relay.io, &f);
+	for (int i = 0; i < 64; i++) {
+		int rc;
 
+		if (g->relay.pending_len || g->over)
+			return false;
+		rc = frame_io_poll_in(g->relay.io, &f);
 		if (rc < 0)
 			g->over = true;
 		if (rc <= 0)
-			return;
+			return false;
 		from_link(g, &f);
 	}
+	return true;
 }
 
 static void report(struct guest *g, const char *state)
@@ -663,6 +695,8 @@ static void report(struct guest *g, const char *state)
 /* What the keeper and the origin say goes to and fro until one of them is gone */
 static void serve(struct guest *g)
 {
+	bool more = true;
+
 	report(g, "here");
 	while (!g->over) {
 		bool room = frame_io_queued(g->relay.io) < RELAY_QUEUE / 2;
@@ -674,7 +708,7 @@ static void serve(struct guest *g)
 		};
 		int rc;
 
-		if (poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
+		if (poll(p, ARRAY_SIZE(p), more ? 0 : -1) < 0 && errno != EINTR)
 			return;
 		if (p[1].revents)
 			from_keeper_serving(g);
@@ -685,8 +719,7 @@ static void serve(struct guest *g)
 			drop_fd(&g->relay.sock);
 		if (p[3].revents & POLLIN)
 			from_leash(g);
-		if (!g->relay.pending_len)
-			serve_link(g);
+		more = serve_link(g);
 		rc = frame_io_flush(g->relay.io);
 		if (rc && rc != -EAGAIN)
 			g->over = true;

@@ -152,6 +152,50 @@ check-victims: victims
 check-hosts: $(BUILD)/tests/hostinit
 	bats tests/system/hosts.bats
 
+# All the tests, after installing what they need.  Ends with one line: N passed, N failed
+.PHONY: check check-ready soak
+ifeq ($(SANITIZE),1)
+check:
+	@tests/setup.sh build check
+	@BUILD=$(BUILD) MAKE='$(MAKE) SANITIZE=1' tests/check.sh unit
+else
+check: check-ready
+	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/check.sh
+endif
+
+# The long form: every combination, many times; leaves its result in tests/soak.last
+soak: check-ready
+	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/soak.sh
+
+# A make of its own, once there is a compiler.  Products are built before anything is run
+check-ready:
+	@tests/setup.sh build check
+	@mkdir -p $(BUILD)
+	@$(MAKE) --no-print-directory all victims unit-programs $(BUILD)/tests/hostinit >$(BUILD)/make.log 2>&1 || \
+		{ tail -n 40 $(BUILD)/make.log; echo "0 passed, 1 failed"; exit 1; }
+
+.PHONY: unit-programs
+unit-programs: $(UNIT_BIN) $(REPLAY_BIN)
+
+# A program goes to another host and comes home, before your eyes
+.PHONY: demo
+demo:
+	@tests/setup.sh build check
+	@echo "building (make all)..."
+	@$(MAKE) --no-print-directory -s all $(BUILD)/tests/hostinit
+	@BUILD=$(BUILD) tests/demo.sh
+
+LINT_SRC := $(wildcard common/*.c shim/*.c proxy/*.c proxy/*/*.c)
+
+.PHONY: lint
+lint:
+	@tests/setup.sh build lint
+	clang-tidy --quiet $(LINT_SRC) -- -std=gnu11 $(CPPFLAGS) $(PKG_CFLAGS)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--suppress=missingIncludeSystem --suppress=nullPointerOutOfMemory \
+		-D_GNU_SOURCE -DMSHIM_VERSION='"0"' -DPREFIX='""' -I. $(LINT_SRC)
+	shellcheck -x tests/*.sh tests/system/*.sh tests/system/*.bash .ci/run
+
 # New inputs stay in $(BUILD)/fuzz; one that should stay found is copied to tests/fuzz/corpus
 .PHONY: fuzz
 fuzz: $(FUZZ_BIN)
@@ -192,6 +236,22 @@ install: all
 uninstall:
 	rm -f $(INSTALLED:%='$(DESTDIR)$(PREFIX)/%')
 	rmdir '$(DESTDIR)$(PREFIX)/libexec/mproxy' '$(DESTDIR)$(PREFIX)/share/mproxy' 2>/dev/null || true
+
+.PHONY: help
+help:
+	@echo 'make                 build everything into $(BUILD)/'
+	@echo 'make demo            two hosts on this machine; a program goes there and comes home (root)'
+	@echo 'make check           all the tests, in the end "N passed, N failed"'
+	@echo 'make check-unit      unit tests and the corpora of the fuzzers; no root, some seconds'
+	@echo 'make check SANITIZE=1   unit tests with ASan and UBSan, in build-san/'
+	@echo 'make check-victims   the programs that the tests move, without moving them'
+	@echo 'make check-hosts     the test bed itself (root)'
+	@echo 'make soak            every combination, hundreds of moves; result in tests/soak.last (root)'
+	@echo 'make fuzz            the fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each (clang)'
+	@echo 'make bench           pauses, as ratios to what plain copying costs'
+	@echo 'make lint            clang-tidy, cppcheck, shellcheck'
+	@echo 'make install         into PREFIX=$(PREFIX), below DESTDIR; make uninstall'
+	@echo 'make clean'
 
 .PHONY: clean
 clean:

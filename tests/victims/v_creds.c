@@ -47,7 +47,8 @@ static void ask_ids(struct text *t)
 	put(t, "groups");
 	for (int i = 0; i < n; i++)
 		put(t, " %d", groups[i]);
-	put(t, "\npid %d parent %d group %d session %d\n", getpid(), getppid(), getpgrp(),
+	/* its parent stays behind and has no stand-in yet: not asked */
+	put(t, "\npid %d group %d session %d\n", getpid(), getpgrp(),
 	    getsid(0));
 }
 

@@ -2,7 +2,8 @@
 /*
  * v_sleep.c - One thread in each blocking call: does each end when and as it should?
  *
- *	v_sleep [SECONDS [child]]	3; "child" adds one that waits for a child process
+ *	v_sleep [SECONDS [child|all]]	3; "child" adds one that waits for a child process, "all" one
+ *					that sleeps in a socket too
  *
  * Says "ready" when all threads block.  What has a timeout must end by it: not before (by
  * CLOCK_MONOTONIC) and not LATE_NS after; what has none is woken by main after SECONDS.  An
@@ -274,9 +275,10 @@ static struct sleeper sleepers[] = {
 	{ .name = "sigsuspend", .sleep = s_sigsuspend, .wake = wake_signal },
 	{ .name = "pause", .sleep = s_pause, .wake = wake_signal },
 	{ .name = "read of a pipe", .sleep = s_read, .wake = wake_write },
-	{ .name = "recv with a timeout", .sleep = s_recv_timeout },
 	{ .name = "sem_timedwait", .sleep = s_sem },
-	{ .name = "waitpid", .sleep = s_child },	/* last: only when asked for */
+	/* the last two only when asked for */
+	{ .name = "waitpid", .sleep = s_child },
+	{ .name = "recv with a timeout", .sleep = s_recv_timeout },
 };
 
 static void on_usr2(int sig)
@@ -313,7 +315,8 @@ static void judge(const struct sleeper *s)
 
 int main(int argc, char **argv)
 {
-	size_t n = ARRAY_SIZE(sleepers) - (argc > 2 && !strcmp(argv[2], "child") ? 0 : 1);
+	const char *more = argc > 2 ? argv[2] : "";
+	size_t n = ARRAY_SIZE(sleepers) - (!strcmp(more, "all") ? 0 : !strcmp(more, "child") ? 1 : 2);
 	struct sigaction sa = { .sa_handler = on_usr2 };
 	struct timespec soon = { .tv_nsec = 200 * NS_PER_MS };
 	int64_t start, give_up;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -324,6 +325,9 @@ static int ask_process(struct inject *i, struct image *img, struct err *e)
 			*field = value;
 		}
 	}
+	if (!rc && (img->securebits & ~(int64_t)SECBIT_KEEP_CAPS))
+		rc = err_say(e, -EPERM, "E_CREDENTIALS: the program has securebits (%llx) that couldn't be set again",
+			     (unsigned long long)img->securebits);
 	if (!rc)
 		rc = ask_sigactions(i, img, e);
 	if (!rc)

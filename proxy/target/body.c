@@ -44,7 +44,7 @@ static pid_t fork_as(pid_t pid, uint64_t flags)
 static NORETURN void become_body(const struct image *img, int sock)
 {
 	char *argv[] = { img->comm ? img->comm : (char *)"program", NULL }, *envp[] = { NULL };
-	struct rlimit core = { 0, 0 };
+	struct rlimit core;
 	sigset_t none;
 	char byte;
 
@@ -57,7 +57,10 @@ static NORETURN void become_body(const struct image *img, int sock)
 	fcntl(BODY_SOCK, F_SETFD, 0);
 	close_range(0, BODY_SOCK - 1, 0);
 	close_range(BODY_SOCK + 1, ~0U, 0);
-	setrlimit(RLIMIT_CORE, &core);	/* the image's own comes later */
+	if (!getrlimit(RLIMIT_CORE, &core)) {	/* no core of a half-built program; the image's limit comes later */
+		core.rlim_cur = 0;
+		setrlimit(RLIMIT_CORE, &core);
+	}
 	if (img->cwd && chdir(img->cwd))
 		_exit(errno);
 	umask((mode_t)img->umask);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -90,6 +91,8 @@ static int own_calls(struct restore *s, const struct image_thread *t, struct err
 			       (uint64_t)t->rseq_flags, t->rseq_signature);
 	if (!rc && t->timerslack_ns)
 		rc = remote_do(&s->r, e, NULL, SYS_prctl, PR_SET_TIMERSLACK, t->timerslack_ns);
+	if (!rc && (s->img->securebits & SECBIT_KEEP_CAPS))
+		rc = remote_do(&s->r, e, "set keepcaps", SYS_prctl, PR_SET_KEEPCAPS, 1);
 	if (!rc && s->img->pdeathsig && t->tid == s->pid)
 		rc = remote_do(&s->r, e, NULL, SYS_prctl, PR_SET_PDEATHSIG, 0);
 	return rc;

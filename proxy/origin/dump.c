@@ -166,14 +166,15 @@ static int ask_thread(struct inject *i, struct image_thread *it, struct err *e)
 		uint64_t size;
 		uint64_t tid_address;
 	} answer = { 0 };
-	int64_t slack;
+	int64_t slack = 0;
 	int rc = inject_must(i, NULL, "read the alternate stack", e, SYS_sigaltstack,
 			     (uint64_t[6]){ 0, i->room });
 
 	if (!rc)
 		rc = inject_must(i, NULL, "read the tid address", e, SYS_prctl,
 				 (uint64_t[6]){ PR_GET_TID_ADDRESS, i->room + 24 });
-	if (!rc)
+	/* threads inherit the slack; only the leader is asked */
+	if (!rc && it->tid == i->t->pid)
 		rc = inject_must(i, &slack, "read the timer slack", e, SYS_prctl,
 				 (uint64_t[6]){ PR_GET_TIMERSLACK });
 	if (!rc)

@@ -393,6 +393,27 @@ static void find_others(pid_t but, struct others *list, size_t n)
 	}
 }
 
+/*
+ * After the freeze: who else holds pipes was found out just before it, and walking through all
+ * processes takes milliseconds.  False if there is a pipe that is new since.
+ */
+static bool others_from_before(const struct look *l, struct others *list)
+{
+	const struct image *b = l->before;
+
+	for (size_t i = 0; b && i < l->img->n_pipes; i++) {
+		size_t k;
+
+		for (k = 0; k < b->n_pipes && b->pipes[k].inode != list[i].inode; k++)
+			;
+		if (k == b->n_pipes)
+			return false;
+		for (size_t n = 0; n < b->n_opens; n++)
+			list[i].writers |= b->opens[n].kind == OPEN_TWIN && b->opens[n].file == (int64_t)k;
+	}
+	return b != NULL;
+}
+
 /* Decides for each pipe: inside, or a twin's; and gives twins their stream's id */
 static int settle_pipes(struct look *l)
 {
@@ -403,7 +424,7 @@ static int settle_pipes(struct look *l)
 		return -ENOMEM;
 	for (size_t i = 0; i < img->n_pipes; i++)
 		o[i].inode = img->pipes[i].inode;
-	if (!l->moved && img->n_pipes)
+	if (!l->moved && img->n_pipes && !others_from_before(l, o))
 		find_others(l->pid, o, img->n_pipes);
 	for (size_t i = 0; i < img->n_pipes; i++) {
 		bool reads = false, writes = false, both = false, inside;
@@ -450,7 +471,8 @@ static int someone_maps(void *ctx, const struct map_entry *m, struct err *e UNUS
 
 static void settle_objects(struct look *l)
 {
-	AUTO_DIR DIR *proc = l->img->n_objects && !l->moved ? opendir("/proc") : NULL;
+	bool known = l->before && l->before->n_objects == l->img->n_objects;
+	AUTO_DIR DIR *proc = l->img->n_objects && !l->moved && !known ? opendir("/proc") : NULL;
 	struct dirent *de;
 
 	while (proc && (de = readdir(proc))) {

@@ -288,6 +288,16 @@ int inject_end(struct inject *i, struct err *e)
 	if (!th)
 		return 0;
 	i->th = NULL;
+	if (th != &i->t->threads[0]) {
+		/* of many threads each stop counts: these are left to make an interrupted call again by
+		 * themselves, should they ever run on here */
+		th->regs = restartable(&th->regs);
+		th->regs.orig_rax = (uint64_t)-1;
+		rc = tracee_set_regs(th->tid, &th->regs);
+		if (!rc)
+			rc = tracee_set_sigmask(th->tid, th->sigmask);
+		return rc ? err_set(e, rc, "give thread %d its registers back", (int)th->tid) : 0;
+	}
 	rc = tracee_set_regs(th->tid, &th->regs);
 	if (!rc && ptrace(PTRACE_INTERRUPT, th->tid, 0, 0))
 		rc = -errno;

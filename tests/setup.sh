@@ -16,11 +16,9 @@ build      gcc                    program gcc
 build      make                   program make
 build      libc6-dev              header stdio.h
 build      pkg-config             program pkg-config
-build      libseccomp-dev         header seccomp.h
 build      libcurl4-openssl-dev   header curl/curl.h
 build      libcjson-dev           header cjson/cJSON.h
 build      libssl-dev             header openssl/ssl.h
-build      libcap-dev             header sys/capability.h
 build      libxxhash-dev          header xxhash.h
 build      libcmocka-dev          header cmocka.h
 check      bats                   program bats
@@ -42,10 +40,9 @@ check      strace                 program strace
 check      socat                  program socat
 check      openssl                program openssl
 check      curl                   program curl
-check      tmux                   program tmux
 check      uidmap                 program newuidmap
 check      libcap2-bin            program capsh
-check      default-jre-headless   program java
+check      default-jdk-headless   program javac
 lint       clang                  program clang
 lint       libclang-rt-14-dev     runtime fuzzer
 lint       clang-tidy             program clang-tidy

@@ -272,19 +272,21 @@ counted() {
 		}' "$1" >&2
 }
 
-# where_code_runs HOST PID - how many processes there are the program itself, not its deputy: its
-# number at the origin is the innermost of its numbers, and its executable isn't ours.  A frozen
-# one (traced and stopped) doesn't run
+# count_running HOST PID [STATES] - how many processes there are the program itself and not its deputy:
+# at home that number, or elsewhere (or at home with a deputy in front) the innermost of the numbers
+# of one in a namespace of its own.  A frozen one (traced and stopped) doesn't run.  STATES: others
+# that count, as /proc spells them
 count_running() {
-	on "$1" sh -c 'n=0
+	on "$1" env pid="$2" home="$([ "$1" = "$H" ] && echo yes)" states="${3:-RSDIT}" sh -c 'n=0
 		for p in /proc/[0-9]*; do
 			set -- $(sed -n "s/^NSpid://p" "$p/status" 2>/dev/null)
+			[ $# -gt 1 ] || [ "$1 $home" = "$pid yes" ] || continue
 			while [ $# -gt 1 ]; do shift; done
-			[ "$1" = "$0" ] || continue
+			[ "$1" = "$pid" ] || continue
 			case $(readlink "$p/exe") in */mdeputy* | */mrestore* | */mproxy* | "") continue ;; esac
-			grep -q "^State:	[ZXt]" "$p/status" || n=$((n + 1))
+			grep -q "^State:	[$states]" "$p/status" && n=$((n + 1))
 		done
-		echo $n' "$2"
+		echo $n'
 }
 
 runs_here() {

@@ -82,6 +82,10 @@ PY
 	say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
 }
 
+is_stopped_on() {
+	[ "$(count_running "$1" "$2" T)" = 1 ]
+}
+
 state_at_origin() {
 	on hosta grep -q "^State:	$2" "/proc/$1/status"
 }
@@ -90,7 +94,7 @@ state_at_origin() {
 row_stops() {
 	start_program hosta "$1" && wait_for "$OUT" '^ready$' && move hostb || return
 	on hosta kill -STOP "$P" && until_true state_at_origin "$P" '[Tt]' || return
-	until_true test "$(count_stopped hostb "$P")" = 1 || return
+	until_true is_stopped_on hostb "$P" || return
 	on hosta kill -CONT "$P" && wait_for "$OUT" '^continued 1$' && runs_on hostb "$P" || return
 	say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
 }
@@ -126,9 +130,11 @@ start_pipeline() {
 	touch "$OUT" "$(outside "$D")/err" "$(outside "$D")/start.log"
 	chmod 666 "$OUT" "$(outside "$D")/err"
 	on_as hosta "$HOSTS_USER" setsid bash -c 'D=$1; cd "$D"
+		for fd in /proc/self/fd/*; do [ ${fd##*/} -le 2 ] || eval "exec ${fd##*/}>&-"; done
 		member() { echo $BASHPID >"$D/$1.pid"; shift; exec "$@" 2>"$D/err"; }
-		eval "$2"
-		echo "exit ${PIPESTATUS[*]}" >"$D/status"' - "$D" "$1" \
+		eval "$2
+			how=\"exit \${PIPESTATUS[*]}\""
+		echo "$how" >"$D/status.new"; mv "$D/status.new" "$D/status"' - "$D" "$1" \
 		</dev/null >>"$(outside "$D")/start.log" 2>&1 3>&- &
 	disown $!
 }
@@ -169,12 +175,14 @@ row_reader() {
 	cmp "$(outside "$D")/wanted" "$(outside "$D")/sum"
 }
 
-# A shell's pipeline of four, the third moves; then the last one ends first
+# A shell's pipeline of four, the third moves; then the last one ends, and all end by SIGPIPE
 row_filter() {
-	start_pipeline 'seq 1 100000000 | grep -v x | member filter sed -u "s/^/hello /" | head -n 3000000 >"$D/out"' || return
-	pipeline_member filter && more_came_out && tour more_came_out || return
-	ended_with "exit 141 141 141 0" || ended_with "exit 141 2 141 0" || return
-	[ "$(lines "$OUT")" = 3000000 ] && counted "$OUT"
+	need sed perl || return
+	start_pipeline 'seq 1 100000000 | grep -v x | member filter sed "s/^/hello /" |
+		perl -ne "print; exit if !($. % 1000) && -e qq($D/enough)" >"$D/out"' || return
+	pipeline_member filter && more_came_out && move hostb && more_came_out && move hostc && more_came_out || return
+	touch "$(outside "$D")/enough"
+	ended_with "exit 141 141 141 0" && counted "$OUT" 1000
 }
 
 row_java() {
@@ -183,15 +191,4 @@ row_java() {
 	[ -e "$SHARED/classes/Count.class" ] ||
 		javac -d "$SHARED/classes" "$SYSTEM/programs/Count.java" && chmod -R a+rX "$SHARED/classes" || return
 	row_count java -XX:-UsePerfData -cp "$JAVA_CLASSES" Count
-}
-
-# count_stopped HOST PID
-count_stopped() {
-	on "$1" sh -c 'n=0
-		for p in /proc/[0-9]*; do
-			set -- $(sed -n "s/^NSpid://p" "$p/status" 2>/dev/null)
-			while [ $# -gt 1 ]; do shift; done
-			[ "$1" = "$0" ] && grep -q "^State:	T" "$p/status" && n=$((n + 1))
-		done
-		echo $n' "$2"
 }

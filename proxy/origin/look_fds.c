@@ -211,53 +211,83 @@ static int look_memfd(struct look *l, struct one_fd *d, struct err *e)
 	return 0;
 }
 
-/* A watch tells the inode and device; the name is found among what the program could mean */
+/* @path or one of the directories above it, if it is the inode.  Shortens @path to it */
+static bool is_on_path(char *path, dev_t device, uint64_t inode)
+{
+	struct stat st;
+
+	while (path[0] == '/') {
+		char *slash = strrchr(path, '/');
+
+		if (!stat(path, &st) && st.st_ino == inode && st.st_dev == device)
+			return true;
+		*slash = 0;
+	}
+	return false;
+}
+
+/*
+ * A watch tells the inode and device, not the name.  Root finds it by its file handle; everybody
+ * finds it among what the program has open, its working directory, and the directories above.
+ */
+static bool name_of_inode(struct look *l, dev_t device, uint64_t inode, uint8_t *handle, char *name, size_t size)
+{
+	AUTO_FREE int *fds = NULL;
+	int n = procfs_list(l->pid, "fd", &fds, NULL), len;
+	AUTO_FD int mount = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_FD int fd = (int)syscall(SYS_open_by_handle_at, mount, handle, O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	if (fd >= 0 && !fstat(fd, &st) && st.st_ino == inode && st.st_dev == device) {
+		len = procfs_link(getpid(), name, size, "fd/%d", fd);
+		return len > 0;
+	}
+	if (procfs_link(l->pid, name, size, "cwd") > 0 && is_on_path(name, device, inode))
+		return true;
+	for (int i = 0; i < n; i++)
+		if (procfs_link(l->pid, name, size, "fd/%d", fds[i]) > 0 && is_on_path(name, device, inode))
+			return true;
+	return false;
+}
+
+static int look_watch(struct look *l, struct one_fd *d, const char *at, struct image_watch *w, struct err *e)
+{
+	unsigned wd, dev, mask, bytes, type;
+	uint8_t handle[128] = { 0 };
+	unsigned long long ino;
+	char name[4096];
+	int used = 0;
+
+	if (sscanf(at, "inotify wd:%x ino:%llx sdev:%x mask:%x ignored_mask:%*x fhandle-bytes:%x fhandle-type:%x f_handle:%n",
+		   &wd, &ino, &dev, &mask, &bytes, &type, &used) < 6 || bytes > 64)
+		return err_say(e, -EPROTO, "the inotify watches at descriptor %d can't be read", d->fd);
+	w->descriptor = wd;
+	w->mask = mask & 0xfff;
+	for (unsigned k = 0; k < bytes; k++)
+		sscanf(at + used + 2 * k, "%2hhx", &handle[8 + k]);
+	memcpy(handle, &bytes, 4);
+	memcpy(handle + 4, &type, 4);
+	/* the kernel's own dev_t: 12 bits of major, 20 of minor */
+	if (!name_of_inode(l, makedev(dev >> 20, dev & 0xfffff), ino, handle, name, sizeof(name)) ||
+	    policy_path(l->policy, name, NULL) != POLICY_LOCAL) {
+		reasons_add(l->why, REASON_SPECIAL_FILE, NULL,
+			    "descriptor %d (inotify) watches something that has no local name", d->fd);
+		return 0;
+	}
+	return image_set_str(&w->path, name);
+}
+
 static int look_inotify(struct look *l, struct one_fd *d, struct err *e)
 {
+	int rc = 0;
+
 	d->o->kind = OPEN_INOTIFY;
-	for (const char *at = strstr(d->info, "inotify wd:"); at; at = strstr(at + 1, "inotify wd:")) {
+	for (const char *at = strstr(d->info, "inotify wd:"); at && !rc; at = strstr(at + 1, "inotify wd:")) {
 		struct image_watch *w = image_add(d->o, watches);
-		unsigned long long ino;
-		unsigned wd, dev, mask, bytes, type;
-		uint8_t handle[128] = { 0 };
-		char path[4096];
-		int used = 0, fd, mount;
 
-		if (!w)
-			return err_set(e, -ENOMEM, "list an inotify descriptor");
-		if (sscanf(at, "inotify wd:%x ino:%llx sdev:%x mask:%x ignored_mask:%*x fhandle-bytes:%x fhandle-type:%x f_handle:%n",
-			   &wd, &ino, &dev, &mask, &bytes, &type, &used) < 6 || bytes > 64)
-			return err_say(e, -EPROTO, "the inotify watches at descriptor %d can't be read", d->fd);
-		w->descriptor = wd;
-		w->mask = mask & 0xfff;
-		for (unsigned k = 0; k < bytes; k++)
-			sscanf(at + used + 2 * k, "%2hhx", &handle[8 + k]);
-		memcpy(handle, &bytes, 4);
-		memcpy(handle + 4, &type, 4);
-		/* any descriptor on the same file system serves as the mount */
-		mount = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		fd = (int)syscall(SYS_open_by_handle_at, mount, handle, O_PATH | O_CLOEXEC);
-		if (fd < 0) {	/* not root, or another file system: the working directory is the likeliest */
-			snprintf(path, sizeof(path), "/proc/%d/cwd", (int)l->pid);
-			fd = open(path, O_PATH | O_CLOEXEC);
-		}
-		close(mount);
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		struct stat st = { 0 };
-		char name[4096];
-		ssize_t n = fd >= 0 && !fstat(fd, &st) && st.st_ino == ino ? readlink(path, name, sizeof(name) - 1) : -1;
-
-		if (fd >= 0)
-			close(fd);
-		if (n < 0 || policy_path(l->policy, (name[n] = 0, name), NULL) != POLICY_LOCAL) {
-			reasons_add(l->why, REASON_SPECIAL_FILE, NULL,
-				    "descriptor %d (inotify) watches something that has no local name", d->fd);
-			continue;
-		}
-		if (image_set_str(&w->path, name))
-			return -ENOMEM;
+		rc = w ? look_watch(l, d, at, w, e) : -ENOMEM;
 	}
-	return 0;
+	return rc;
 }
 
 static const struct fd_kind {

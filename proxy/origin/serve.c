@@ -277,6 +277,7 @@ static int take_up(struct origin *o, unsigned state, struct err *e)
 		o->over = true;
 		return 0;
 	}
+	o->discarded = true;
 	serve_lost(o, "the target doesn't have the program any more: its host or its keeper was lost");
 	return 0;
 }

@@ -62,7 +62,20 @@ static int new_user_namespace(const struct ground *g, struct err *e)
 	return rc;
 }
 
-/* time_namespaces(7): seconds and a non-negative rest */
+/* How far the clock of the time namespace that we stand in is from the machine's own */
+static int64_t present_offset(const char *clock)
+{
+	AUTO_FILE FILE *f = fopen("/proc/self/timens_offsets", "re");
+	long long s, ns;
+	char name[32];
+
+	while (f && fscanf(f, "%31s %lld %lld", name, &s, &ns) == 3)
+		if (!strcmp(name, clock))
+			return s * NS_PER_S + ns;
+	return 0;
+}
+
+/* time_namespaces(7): seconds and a non-negative rest, counted from the machine's own clock */
 static int write_offset(const char *clock, int64_t ns, struct err *e)
 {
 	int64_t s = ns / NS_PER_S, rest = ns % NS_PER_S;
@@ -76,14 +89,16 @@ static int write_offset(const char *clock, int64_t ns, struct err *e)
 
 int ground_unshare(const struct ground *g, struct err *e)
 {
+	int64_t monotonic = present_offset("monotonic") + g->monotonic_offset;
+	int64_t boottime = present_offset("boottime") + g->boottime_offset;
 	int rc = g->root ? 0 : new_user_namespace(g, e);
 
 	if (rc)
 		return rc;
 	if (unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWTIME))
 		return err_set(e, -errno, "make namespaces");
-	rc = write_offset("monotonic", g->monotonic_offset, e);
-	return rc ? rc : write_offset("boottime", g->boottime_offset, e);
+	rc = write_offset("monotonic", monotonic, e);
+	return rc ? rc : write_offset("boottime", boottime, e);
 }
 
 /* ---- mounts ------------------------------------------------------------------------------------------- */

@@ -363,7 +363,7 @@ static int on_abort(struct keeper *k, const void *p, size_t len, const int *fds,
 
 static int on_resume(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
 {
-	struct wire_resumed reply = { .state = k->state };
+	struct wire_resumed reply = { .state = k->state, .pid = (uint32_t)k->body };
 	uint8_t buf[64];
 
 	(void)p;
@@ -388,6 +388,8 @@ static int on_stop(struct keeper *k, const void *p, size_t len, const int *fds, 
 	kill(k->body, SIGSTOP);
 	return 0;	/* answered when it has stopped */
 }
+
+static void reap(struct keeper *k);
 
 /* ---- leaving: this target is the source now --------------------------------------------------------- */
 
@@ -455,6 +457,7 @@ static int on_thaw(struct keeper *k, const void *p, size_t len, const int *fds, 
 		k->leave = NULL;
 		pump_hold(k->pump, false);
 		k->state = KEEPER_RUNNING;
+		reap(k);	/* it may have been killed meanwhile */
 	}
 	return say(k, WIRE_RUNNING, buf, wire_put_running(buf, sizeof(buf), &reply), NULL, 0);
 }

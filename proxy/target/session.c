@@ -55,7 +55,8 @@ struct guest {
 	struct image *survey, *image;	/* image: while this side is the source */
 	struct talk t;
 	int control;			/* to the keeper; -1: none */
-	pid_t host_pid;			/* the program, as this /proc knows it */
+	pid_t pid;			/* the program's, at its origin and in its namespace */
+	pid_t host_pid;			/* the same, as this /proc knows it */
 	struct fill fill;
 	int fill_fds[SOCK_MAX_FDS];
 	int n_fill_fds;
@@ -254,6 +255,7 @@ static int on_offer(struct guest *g, struct err *e)
 		rc = image_from_json(m.survey, strlen(m.survey), &g->survey, e);
 	if (rc)
 		return err_wrap(e, rc, "read the survey");
+	g->pid = (pid_t)g->survey->pid;
 	c.survey = g->survey;
 	c.why = &why;
 	rc = check_survey(&c, e);
@@ -392,6 +394,8 @@ static int on_resume(struct guest *g, struct err *e)
 		rc = keeper_expect(g, WIRE_RESUMED, &k, e);
 	if (rc)
 		return rc;
+	if (!wire_get_resumed(k.payload, k.h.length, &none))
+		g->pid = (pid_t)none.pid;
 	take_pump(g, &k);
 	return talk_send(g->l, WIRE_RESUMED, k.payload, k.h.length, e);
 }
@@ -539,7 +543,9 @@ static void from_link(struct guest *g, const struct frame *f)
 			drop_fd(&g->relay.sock);
 		return;
 	}
-	if (is_for_keeper(f->type)) {
+	if (f->type == WIRE_DISCARD && g->control < 0) {	/* it's gone already */
+		put(g, WIRE_DISCARDED, NULL, 0);
+	} else if (is_for_keeper(f->type)) {
 		char stage[64];
 
 		snprintf(stage, sizeof(stage), "target: %s", wire_name(f->type));
@@ -676,8 +682,10 @@ static void report(struct guest *g, const char *state)
 	uint8_t payload[1024], buf[1100];
 	ssize_t n;
 
+	if (g->pid < 1)		/* a session that found no keeper any more */
+		return;
 	json_put_str(o, "sid", g->sid);
-	json_put_int(o, "pid", g->survey ? g->survey->pid : 0);
+	json_put_int(o, "pid", g->pid);
 	json_put_bool(o, "guest", true);
 	json_put_int(o, "host_pid", g->host_pid);
 	json_put_int(o, "uid", g->user.uid);

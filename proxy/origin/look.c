@@ -335,5 +335,7 @@ int look_at(struct look *l, struct err *e)
 		rc = look_areas(l, e);
 	if (!rc)
 		rc = look_descriptors(l, e);
+	if (!rc)
+		rc = look_locks(l, e);
 	return rc;
 }

@@ -32,6 +32,7 @@ int look_at(struct look *l, struct err *e) MUST_CHECK;		/* everything */
 int look_process(struct look *l, struct err *e) MUST_CHECK;	/* identity, credentials, limits, mm */
 int look_areas(struct look *l, struct err *e) MUST_CHECK;
 int look_descriptors(struct look *l, struct err *e) MUST_CHECK;
+int look_locks(struct look *l, struct err *e) MUST_CHECK;	/* after the descriptors */
 
 /* The file at @path as part of the image, checked against the policy; index, or negative errno */
 int look_file(struct look *l, const char *path, uint64_t inode, bool deleted, const char *use, struct err *e) MUST_CHECK;

@@ -137,7 +137,10 @@ static void release(struct restore *s)
  */
 int restore_go(struct restore *s, struct err *e)
 {
-	int rc = restore_pending(s, e), status;
+	int rc = restore_locks(s, e), status;
+
+	if (!rc)
+		rc = restore_pending(s, e);
 
 	if (!rc)
 		rc = restore_timers(s, e);

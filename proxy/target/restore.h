@@ -52,6 +52,7 @@ bool vdso_is_same(const struct image *img, uint64_t base, uint64_t end, struct r
 int restore_open_all(struct restore *s, struct err *e) MUST_CHECK;	/* restore_fds.c */
 int restore_descriptors(struct restore *s, struct err *e) MUST_CHECK;
 int restore_give(struct restore *s, const int *fds, int n, struct err *e) MUST_CHECK;
+int restore_locks(struct restore *s, struct err *e) MUST_CHECK;
 int restore_timerfds(struct restore *s, struct err *e) MUST_CHECK;
 int restore_process(struct restore *s, struct err *e) MUST_CHECK;	/* restore_process.c */
 int restore_timers(struct restore *s, struct err *e) MUST_CHECK;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/scope.h"
 #include "common/sock.h"
 
@@ -411,4 +413,43 @@ int restore_timerfds(struct restore *s, struct err *e)
 			(void)ioctl(s->opens[i], TFD_IOC_SET_TICKS, &ticks);
 	}
 	return 0;
+}
+
+/*
+ * restore_locks() - Take the locks that the program held
+ *
+ * The origin's are gone since the deputy closed its local files, a moment ago.  Somebody may have
+ * been quicker: that is said in the log, and the program runs on without, as after a lost lease.
+ */
+int restore_locks(struct restore *s, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < s->img->n_locks && !rc; i++) {
+		const struct image_lock *k = &s->img->locks[i];
+		struct flock lock = { .l_type = k->exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET,
+				      .l_start = (off_t)k->start, .l_len = (off_t)k->length };
+		bool held = false;
+
+		if (k->open < 0 || (size_t)k->open >= s->img->n_opens)
+			return err_say(e, -EINVAL, "the image's locks make no sense");
+		for (int tries = 0; tries < 100 && !held && !rc; tries++) {
+			int64_t result = 0;
+
+			if (tries)
+				usleep(1000);
+			if (k->posix) {		/* they belong to the process itself */
+				uint64_t at = remote_put(&s->r, &lock, sizeof(lock));
+
+				rc = remote_call(&s->r, &result, e, NULL, SYS_fcntl, (uint64_t)k->fd, F_SETLK, at);
+				held = !result;
+			} else {		/* to the open file description, which we share still */
+				held = !flock(s->opens[k->open], (k->exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB);
+			}
+		}
+		if (!rc && !held)
+			log_line(LOG_LEVEL_ERR, "E_LOCK_LOST", "somebody took the program's lock on descriptor %d meanwhile",
+				 (int)k->fd);
+	}
+	return rc;
 }

@@ -45,93 +45,118 @@ static int put(struct handover *h, uint64_t offset, const void *p, size_t len, u
 
 /* ---- timers and waiting signals --------------------------------------------------------------------- */
 
-static int set_itimer(struct handover *h, const struct image_itimer *t, bool arm, struct err *e)
+static int set_itimer(struct handover *h, int which, const struct itimerval *to, struct itimerval *was,
+		      struct err *e)
 {
-	struct itimerval v = { 0 };
-	uint64_t at;
-	int rc;
+	uint64_t at, was_at = h->f->inject.room + 64;
+	int rc = put(h, 0, to, sizeof(*to), &at);
 
-	if (arm) {
-		v.it_value = (struct timeval){ t->value_us / 1000000, t->value_us % 1000000 };
-		v.it_interval = (struct timeval){ t->interval_us / 1000000, t->interval_us % 1000000 };
-	}
-	rc = put(h, 0, &v, sizeof(v), &at);
-	return rc ? err_set(e, rc, "set a timer")
-		  : inject_must(&h->f->inject, NULL, "set an interval timer", e, SYS_setitimer,
-				(uint64_t[6]){ (uint64_t)t->which, at });
+	if (rc)
+		return err_set(e, rc, "set a timer");
+	rc = inject_must(&h->f->inject, NULL, "set an interval timer", e, SYS_setitimer,
+			 (uint64_t[6]){ (uint64_t)which, at, was_at });
+	return rc || !was ? rc : tracee_read(&h->f->t, was_at, was, sizeof(*was));
 }
 
-/*
- * Takes out what waits for the process or its leader; the image's lists become what was really
- * taken.  The kernel gives the leader's own first.
- */
+static int queue_again(struct handover *h, const siginfo_t *info, bool own)
+{
+	uint64_t at, pid = (uint64_t)h->f->t.pid, signo = (uint64_t)info->si_signo;
+	int rc = put(h, 0, info, sizeof(*info), &at);
+
+	return rc ? rc
+		  : inject_must(&h->f->inject, NULL, "queue a signal", NULL,
+				own ? SYS_rt_tgsigqueueinfo : SYS_rt_sigqueueinfo,
+				own ? (uint64_t[6]){ pid, pid, signo, at } : (uint64_t[6]){ pid, signo, at });
+}
+
+/* Takes everything out that waits for the process or its leader, into h->drained */
 static int drain_signals(struct handover *h, struct err *e)
 {
-	struct image *img = h->f->img;
-	uint64_t all = ~0ULL, set, info_at, zero_at;
+	uint64_t all = ~0ULL, set, info_at = h->f->inject.room + 128, zero_at;
 	struct timespec zero = { 0 };
 	siginfo_t info;
-	size_t own = img->threads[0].n_pending;
 	int64_t sig;
 	int rc;
 
-	if (!img->n_pending && !own)
-		return 0;
-	for (size_t i = 0; i < img->n_pending; i++)
-		free(img->pending[i].info.p);
-	for (size_t i = 0; i < img->threads[0].n_pending; i++)
-		free(img->threads[0].pending[i].info.p);
-	img->n_pending = img->threads[0].n_pending = 0;
 	for (;;) {
 		struct image_siginfo *one;
 
 		rc = put(h, 0, &all, sizeof(all), &set);
 		if (!rc)
 			rc = put(h, 64, &zero, sizeof(zero), &zero_at);
-		info_at = h->f->inject.room + 128;
 		if (!rc)
 			rc = inject_call6(&h->f->inject, &sig, SYS_rt_sigtimedwait,
 					  (uint64_t[6]){ set, info_at, zero_at, sizeof(all) });
 		if (rc || sig <= 0)
 			break;
 		rc = tracee_read(&h->f->t, info_at, &info, sizeof(info));
-		one = rc ? NULL : own ? image_add(&img->threads[0], pending) : image_add(img, pending);
-		own -= own > 0;
+		one = rc ? NULL : image_grow((void **)&h->drained, &h->n_drained, sizeof(*one));
 		if (!one || image_set_bytes(&one->info, &info, sizeof(info)))
 			return err_set(e, rc ? rc : -ENOMEM, "take out a waiting signal");
 	}
 	return rc ? err_set(e, rc, "take out the waiting signals") : 0;
 }
 
-static void requeue_signals(struct handover *h)
+static bool is_in(const struct image_siginfo *list, size_t n, const siginfo_t *info)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!memcmp(list[i].info.p, info, MIN(list[i].info.len, sizeof(*info))))
+			return true;
+	return false;
+}
+
+/*
+ * handover_quiet() - Nothing may happen twice: here as the deputy, and there as the program
+ *
+ * The last thing before exec, so that a session that is killed leaves it done for an instant only.
+ * What the image has is dropped, and what the timers have sent since (they go on over there);
+ * what else came since the image was made waits again, for the deputy to forward.
+ */
+static int handover_quiet(struct handover *h, struct err *e)
 {
 	const struct image *img = h->f->img;
 	const struct image_thread *leader = &img->threads[0];
-	uint64_t at, pid = (uint64_t)h->f->t.pid;
-
-	for (size_t i = 0; i < leader->n_pending + img->n_pending; i++) {
-		bool own = i < leader->n_pending;
-		const siginfo_t *info = (const void *)(own ? leader->pending[i].info.p
-							   : img->pending[i - leader->n_pending].info.p);
-		uint64_t signo = (uint64_t)info->si_signo;
-
-		if (put(h, 0, info, sizeof(*info), &at) ||
-		    inject_must(&h->f->inject, NULL, "queue a signal", NULL,
-				own ? SYS_rt_tgsigqueueinfo : SYS_rt_sigqueueinfo,
-				own ? (uint64_t[6]){ pid, pid, signo, at } : (uint64_t[6]){ pid, signo, at }))
-			return;
-	}
-}
-
-int handover_quiet(struct handover *h, struct err *e)
-{
-	const struct image *img = h->f->img;
-	int rc = in_leader(h, e);
+	const struct itimerval zero = { 0 };
+	int rc = 0;
 
 	h->quiet = true;
-	for (size_t i = 0; i < img->n_itimers && !rc; i++)
-		rc = set_itimer(h, &img->itimers[i], false, e);
-	return rc ? rc : drain_signals(h, e);
+	for (int which = 0; which < 3 && !rc; which++)
+		for (size_t i = 0; i < img->n_itimers && !rc; i++)
+			if (img->itimers[i].which == which)
+				rc = set_itimer(h, which, &zero, &h->timers[which], e);
+	if (!rc)
+		rc = drain_signals(h, e);
+	for (size_t i = 0; i < h->n_drained && !rc; i++) {
+		const siginfo_t *info = (const void *)h->drained[i].info.p;
+		bool timer = info->si_code == SI_TIMER ||
+			     (info->si_code == SI_KERNEL && (info->si_signo == SIGALRM || info->si_signo == SIGVTALRM ||
+							     info->si_signo == SIGPROF));
+
+		if (!timer && !is_in(img->pending, img->n_pending, info) &&
+		    !is_in(leader->pending, leader->n_pending, info))
+			rc = queue_again(h, info, false);
+	}
+	return rc ? err_wrap(e, rc, "quieten the program") : 0;
+}
+
+static void unquiet(struct handover *h)
+{
+	size_t own = h->f->img->threads[0].n_pending;
+
+	/* those that were queued again must not come twice */
+	struct image_siginfo *first = h->drained;
+	size_t n = h->n_drained;
+
+	h->drained = NULL;
+	h->n_drained = 0;
+	if (!drain_signals(h, NULL))
+		for (size_t i = 0; i < n && !queue_again(h, (const void *)first[i].info.p, i < own); i++)
+			;
+	for (int which = 0; which < 3; which++)
+		if ((h->timers[which].it_value.tv_sec || h->timers[which].it_value.tv_usec) &&
+		    set_itimer(h, which, &h->timers[which], NULL, NULL))
+			break;
+	h->quiet = false;
 }
 
 static int highest_fd(const struct image *img)
@@ -314,6 +339,8 @@ int handover_commit(struct handover *h, struct err *e)
 	for (int k = 0; k < BRING_COUNT && !rc; k++)
 		if (k != BRING_EXE)
 			rc = set_cloexec(h, h->there[k], false, e);
+	if (!rc)
+		rc = handover_quiet(h, e);
 	if (rc)
 		return rc;
 	return inject_exec(&h->f->inject, SYS_execveat,
@@ -352,14 +379,9 @@ void handover_back(struct handover *h)
 			break;
 		h->there[k] = -1;
 	}
-	if (h->quiet) {
-		for (size_t i = 0; i < img->n_itimers; i++)
-			if (set_itimer(h, &img->itimers[i], true, NULL))
-				break;
-		requeue_signals(h);
-		h->quiet = false;
-	}
+	if (h->quiet)
+		unquiet(h);
 	drop_fd(&h->sock);
 	if (inject_end(&h->f->inject, NULL))
-		h->quiet = false;	/* it was killed meanwhile */
+		h->holder = 0;	/* it was killed meanwhile */
 }

@@ -4,13 +4,15 @@
  *
  * On a frozen program with an open injection:
  *
- *	handover_quiet()	timers disarmed, waiting signals taken out: the image has them
  *	handover_bring()	the deputy's file and descriptors are in, a probe of it has run
- *	handover_commit()	the original execs: the point of no return
+ *	handover_commit()	timers disarmed, waiting signals taken out (the image has them), and the
+ *				original execs: the point of no return
  *	handover_back()		any time before: everything as it was
  */
 #ifndef PROXY_ORIGIN_HANDOVER_H
 #define PROXY_ORIGIN_HANDOVER_H
+
+#include <sys/time.h>
 
 #include "proxy/origin/freeze.h"
 
@@ -22,10 +24,11 @@ struct handover {
 	int there[BRING_COUNT];		/* their numbers in the program, -1: not there */
 	pid_t holder;			/* keeps the memory alive across the exec; 0: none */
 	bool quiet;
+	struct itimerval timers[3];	/* as they stood when they were disarmed */
+	struct image_siginfo *drained;
+	size_t n_drained;
 	size_t uncloexec;		/* so many of image.fds have lost their CLOEXEC flag */
 };
-
-int handover_quiet(struct handover *h, struct err *e) MUST_CHECK;
 
 /* @deputy: path of mdeputy; @sid, @state: for the sessions to come; @listening: a listening socket */
 int handover_bring(struct handover *h, const char *deputy, const char *sid, const char *state, int listening,

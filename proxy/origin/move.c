@@ -112,19 +112,7 @@ static int stage_save(void *ctx, struct err *e)
 	int rc = freeze_dump(&o->freeze, e);
 
 	o->handover.f = &o->freeze;
-	if (!rc)
-		rc = pipes_keep(o->pid, o->freeze.img, false, e);
-	if (!rc)
-		rc = handover_quiet(&o->handover, e);
-	return rc;
-}
-
-static void undo_save(void *ctx)
-{
-	struct origin *o = ctx;
-
-	if (o->handover.f)
-		handover_back(&o->handover);
+	return rc ? rc : pipes_keep(o->pid, o->freeze.img, false, e);
 }
 
 static int stage_send_state(void *ctx, struct err *e)
@@ -176,7 +164,10 @@ static int stage_commit(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
 
-	return handover_commit(&o->handover, e);
+	int rc = handover_commit(&o->handover, e);
+
+	o->committed = !rc;
+	return rc;
 }
 
 /* The deputy runs; the program does as soon as GO arrives.  What fails here is repeated by serve.c */
@@ -198,7 +189,7 @@ static const struct stage move_stages[] = {
 	{ "comparing clocks",		stage_clocks,	  NULL,		false },
 	{ "preparing the target",	stage_prepare,	  NULL,		false },
 	{ "freezing the program",	stage_freeze,	  undo_freeze,	false },
-	{ "saving its state",		stage_save,	  undo_save,	false },
+	{ "saving its state",		stage_save,	  NULL,		false },
 	{ "sending its state",		stage_send_state, NULL,		false },
 	{ "bringing the deputy in",	stage_bring,	  undo_bring,	false },
 	{ "sending memory",		stage_memory,	  NULL,		false },
@@ -226,8 +217,8 @@ int move_away(struct origin *o, struct err *e)
 {
 	int rc = stage_run(move_stages, ARRAY_SIZE(move_stages), o, progress, e);
 
-	if (rc && o->freeze.seized && o->relay.sock >= 0) {
-		/* committed: nobody may say that it failed, only that it isn't running yet */
+	if (rc && o->committed) {
+		/* nobody may say that it failed, only that it isn't running yet */
 		log_warn("committed, not yet running: %s", e->text);
 		return 0;
 	}

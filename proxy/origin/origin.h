@@ -59,6 +59,8 @@ struct origin {
 	uint64_t pages;
 	struct talk t;
 
+	bool committed;
+
 	/* from COMMIT on */
 	struct relay relay;		/* link and deputy */
 	int signals;			/* signalfd: SIGCHLD */

@@ -131,8 +131,13 @@ static int stage_bring(void *ctx, struct err *e)
 	int rc;
 
 	snprintf(path, sizeof(path), "%s/mdeputy", o->env->libexec);
-	rc = handover_bring(&o->handover, path, o->sid, o->user, o->deputy_listen, e);
-	return rc ? rc : origin_note_session(o, NULL, e);
+	rc = origin_note_session(o, NULL, e);
+	if (!rc)
+		rc = origin_listen_for_deputy(o, e);
+	if (!rc)
+		rc = handover_bring(&o->handover, path, o->sid, o->user, o->deputy_listen, e);
+	drop_fd(&o->deputy_listen);
+	return rc;
 }
 
 static void undo_bring(void *ctx)

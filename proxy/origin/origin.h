@@ -83,6 +83,7 @@ void origin_answer(struct origin *o, int code, const char *text, json *extra /* 
 void origin_progress(struct origin *o, const char *stage);
 void origin_report(struct origin *o, const char *state);		/* up the leash */
 int origin_note_session(struct origin *o, const char *next, struct err *e) MUST_CHECK;	/* sessions/SID.json */
+int origin_listen_for_deputy(struct origin *o, struct err *e) MUST_CHECK;
 void origin_forget_session(struct origin *o);
 int origin_keep_capabilities(uint64_t caps, struct err *e) MUST_CHECK;
 

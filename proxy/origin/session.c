@@ -209,17 +209,14 @@ static int open_files(struct origin *o, struct err *e)
 	return o->dir_deputy < 0 ? o->dir_deputy : open_signals(o, e);
 }
 
-static int listen_for_deputy(struct origin *o, struct err *e)
+/* As the program's user: the directory is open to all who get that far */
+int origin_listen_for_deputy(struct origin *o, struct err *e)
 {
 	char path[96];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s.sock", o->dir_deputy, o->sid);
 	o->deputy_listen = sock_listen(path, 0600, e);
-	if (o->deputy_listen < 0)
-		return o->deputy_listen;
-	if (o->env->root && chown(path, o->uid, o->gid))
-		return err_set(e, -errno, "give the deputy's socket to its user");
-	return 0;
+	return o->deputy_listen < 0 ? o->deputy_listen : 0;
 }
 
 static int new_sid(struct origin *o, struct err *e)
@@ -405,7 +402,7 @@ static int begin(struct origin *o, const char *request, const char **what, const
 	return rc;
 }
 
-static int prepare(struct origin *o, bool moves, struct err *e)
+static int prepare(struct origin *o, struct err *e)
 {
 	gid_t groups[256];
 	struct proc_status s;
@@ -419,8 +416,6 @@ static int prepare(struct origin *o, bool moves, struct err *e)
 	snprintf(name, sizeof(name), "session %.8s", o->sid);
 	log_set_name(name);
 	rc = open_files(o, e);
-	if (!rc && moves)
-		rc = listen_for_deputy(o, e);
 	for (int i = 0; i < s.n_groups; i++)
 		groups[i] = s.groups[i];
 	return rc ? rc : become_user(o, groups, s.n_groups, e);
@@ -449,7 +444,7 @@ int origin_session_over(const struct session_env *env, int client, struct link *
 	if (!rc && !strcmp(what, "home"))
 		rc = err_say(&e, -EALREADY, "process %d is at home: it never moved, or from another host", (int)o->pid);
 	if (!rc)
-		rc = prepare(o, !strcmp(what, "move"), &e);
+		rc = prepare(o, &e);
 	if (!rc && !strcmp(what, "why"))
 		rc = why(o, host, &e);
 	else if (!rc && !strcmp(what, "move") && host)

@@ -336,12 +336,13 @@ same_as_before() {
 }
 
 # no_leftovers - no process, mount, session's file or descriptor is there that wasn't at the start.  What
-# is left is ended after it was reported, so that the next test doesn't fail for it
+# is left is ended after it was reported, so that the next test doesn't fail for it.  $1: it failed already
 no_leftovers() {
 	local i host bad=0
 	for ((i = 0; i < N_HOSTS; i++)); do
 		host=${HOSTS_NAMES[i]}
-		until_true same_as_before "$host" 2>/dev/null && continue
+		# a test that has failed already isn't worth a long wait
+		WAIT_S=$([ "${1:-0}" = 0 ] && echo "$WAIT_S" || echo 3) until_true same_as_before "$host" 2>/dev/null && continue
 		bad=1
 		echo "left behind on $host (> after, < before):" >&2
 		cat "$HOSTS_DIR/$host.left" >&2
@@ -386,7 +387,7 @@ test_over() {
 		}
 	fi
 	end_program
-	no_leftovers || failed=1
+	no_leftovers $failed || failed=1
 	for ((i = 0; i < N_HOSTS; i++)); do
 		lines "$(log_of "${HOSTS_NAMES[i]}")" >"$HOSTS_DIR/${HOSTS_NAMES[i]}.mark"
 	done

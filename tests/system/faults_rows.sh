@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# faults_rows.sh - The stages of every way, out of the sources, as bats tests: stage x who is disturbed
+#
+#	faults_rows.sh DIRECTORY [all]		DIRECTORY/faults-{move,onward,home}.bats
+#
+# Without "all" the links of the ways onward and home, and the cable, are left to `make soak`.
+set -eu
+to=$1 all=${2:-}
+cd "$(dirname "$0")/../.."
+
+# stages FILE LIST - "name<TAB>BEFORE|AFTER", COMMIT is what the row marked true does
+stages() {
+	sed -n "/$2\\[\\] = {/,/^};/p" "$1" | awk -F'"' '/^\t\{ "/ {
+		print $2 "\t" (committed ? "AFTER" : "BEFORE")
+		if ($0 ~ /true *\},$/) committed = 1
+	}'
+}
+
+# steps FILE - the target's
+steps() {
+	sed -n '/ steps\[\] = {/,/^};/p' proxy/target/session.c | grep -o '"target: [^"]*"' | tr -d '"'
+}
+rebuilding() {
+	sed -n '/_stages\[\] = {/,/^};/p' proxy/target/restore.c | awk -F'"' '/^\t\{ "/ { print $2 }'
+}
+
+begin() {
+	cat <<HEAD
+# Made by tests/system/faults_rows.sh from the lists of stages
+setup_file() {
+	. tests/system/faults.bash
+	faults_setup_file
+}
+teardown_file() {
+	. tests/system/faults.bash
+	system_down
+}
+setup() {
+	. tests/system/faults.bash
+}
+teardown() {
+	test_over
+}
+HEAD
+}
+
+# row NAME COMMAND...
+row() {
+	local name=$1
+	shift
+	printf '\n@test "%s" {\n\t%s\n}\n' "$name" "$(printf '%q ' "$@")"
+}
+
+# rows WAY TARGET FILE LIST
+rows() {
+	local way=$1 host=$2 file=$3 list=$4 label stage when n=0
+	# the other ways' stages say themselves which they are
+	label="$way: "
+	grep -q "\"$way: " "$file" && label=
+	begin
+	while IFS=$'\t' read -r stage when; do
+		n=$((n + 1))
+		row "${label}$stage: it fails" fault $way hosta fail "$stage" $when
+		row "${label}$stage: the origin's session is killed" fault $way hosta kill "$stage" $when
+		[ $way != move ] && [ -z "$all" ] || row "${label}$stage: the connection ends" link $way "$stage" connections
+		[ -z "$all" ] || row "${label}$stage: the cable is pulled" link $way "$stage" cable
+	done < <(stages "$file" "$list")
+	[ $n -ge 5 ] || { echo "only $n stages in $list of $file" >&2; exit 1; }
+	[ "$way" != home ] || return 0
+	while read -r stage; do
+		n=$((n + 1))
+		case $stage in *"resuming a session") continue ;; esac
+		row "$way, $stage: it fails" fault $way $host fail "$stage" BEFORE
+		row "$way, $stage: its session is killed" fault $way $host kill "$stage" BEFORE
+	done < <(steps)
+	while read -r stage; do
+		n=$((n + 1))
+		row "$way, target: $stage: it fails" fault $way $host fail "$stage" BEFORE
+		row "$way, target: $stage: mrestore is killed" fault $way $host kill "$stage" BEFORE
+	done < <(rebuilding)
+	[ $n -ge 14 ] || { echo "the target has too few steps: $n in all" >&2; exit 1; }
+}
+
+mkdir -p "$to"
+rows move hostb proxy/origin/move.c move_stages >"$to/faults-move.bats"
+rows onward hostc proxy/origin/onward.c stages >"$to/faults-onward.bats"
+rows home hosta proxy/origin/home.c stages >"$to/faults-home.bats"

@@ -146,6 +146,21 @@ int body_pass_exec(pid_t pid, struct err *e)
 	return rc ? err_set(e, rc, "step behind exec") : 0;
 }
 
+/*
+ * The end of a traced thread group's leader is only reported when every thread's end has been
+ * waited for: all of them are, whoever comes.
+ */
+void body_kill(pid_t pid)
+{
+	int status;
+	pid_t got;
+
+	kill(pid, SIGKILL);
+	do
+		got = waitpid(-1, &status, __WALL);
+	while (got > 0 ? got != pid || WIFSTOPPED(status) : errno == EINTR);
+}
+
 static int to_exec(pid_t pid, const char *exe, struct err *e)
 {
 	int status, rc;
@@ -190,8 +205,7 @@ int body_make(const struct image *survey, pid_t *pid, int *sock, int *body_sock,
 	if (!rc)
 		rc = to_exec(child, survey->exe ? survey->exe : "?", e);
 	if (rc) {
-		kill(child, SIGKILL);
-		waitpid(child, NULL, __WALL);
+		body_kill(child);
 		return rc;
 	}
 	*pid = child;

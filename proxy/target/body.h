@@ -22,4 +22,7 @@ int body_make(const struct image *survey, pid_t *pid, int *sock, int *body_sock,
 /* From PTRACE_EVENT_EXEC to the first instruction: one step, else execve's result lands in rax */
 int body_pass_exec(pid_t pid, struct err *e) MUST_CHECK;
 
+/* Ends it and waits for its end; other children that end meanwhile are reaped too */
+void body_kill(pid_t pid);
+
 #endif

@@ -339,10 +339,8 @@ static void drop_body(struct keeper *k)
 		k->restore->pid = k->body;
 		if (k->restore->img)
 			restore_drop(k->restore);
-		else if (k->body > 0) {
-			kill(k->body, SIGKILL);
-			waitpid(k->body, NULL, __WALL);
-		}
+		else if (k->body > 0)
+			body_kill(k->body);
 	}
 	k->body = 0;
 	k->quit = true;
@@ -472,8 +470,8 @@ static int on_discard(struct keeper *k, const void *p, size_t len, const int *fd
 	(void)len;
 	(void)fds;
 	(void)nfds;
-	kill(k->body, SIGKILL);
-	waitpid(k->body, NULL, __WALL);
+	if (!k->ended)
+		body_kill(k->body);
 	k->quit = true;
 	return say(k, WIRE_DISCARDED, buf, wire_put_discarded(buf, sizeof(buf), &reply), NULL, 0);
 }
@@ -719,19 +717,10 @@ static bool pumps(const struct keeper *k)
 	return k->state >= KEEPER_READY && k->state != KEEPER_FROZEN;
 }
 
-int keeper_run(int control, int listening, const struct policy *policy)
+static int keep(struct keeper *k)
 {
-	struct keeper *k = calloc(1, sizeof(*k));
-	struct err e = { 0 };
 	int more = 0;
 
-	if (!k)
-		return 1;
-	*k = (struct keeper){ .control = control, .listening = listening, .policy = policy, .uffd = -1 };
-	if (set_up(k, &e)) {
-		log_err("%s", e.text);
-		return 1;
-	}
 	while (!k->quit) {
 		struct pollfd p[4] = {
 			{ .fd = k->control, .events = POLLIN },
@@ -754,4 +743,26 @@ int keeper_run(int control, int listening, const struct policy *policy)
 		finish_ended(k);
 	}
 	return 0;
+}
+
+int keeper_run(int control, int listening, const struct policy *policy)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	struct err e = { 0 };
+	int rc = 1;
+
+	if (!k)
+		return 1;
+	*k = (struct keeper){ .control = control, .listening = listening, .policy = policy, .uffd = -1 };
+	if (set_up(k, &e))
+		log_err("%s", e.text);
+	else
+		rc = keep(k);
+	if (rc)
+		log_err("the keeper gives up: %s", e.text[0] ? e.text : strerror(errno));
+	pump_free(k->pump);
+	image_free(k->img);
+	free(k->restore);
+	free(k);
+	return rc;
 }

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/scope.h"
 #include "common/stage.h"
+#include "proxy/target/body.h"
 #include "proxy/trace/tracee.h"
 
 /* Room for the descriptors that pass through, above the program's own */
@@ -169,8 +170,6 @@ int restore_go(struct restore *s, struct err *e)
 void restore_drop(struct restore *s)
 {
 	release(s);
-	if (s->pid > 0 && !s->home) {
-		kill(s->pid, SIGKILL);
-		waitpid(s->pid, NULL, __WALL);
-	}
+	if (s->pid > 0 && !s->home)
+		body_kill(s->pid);
 }

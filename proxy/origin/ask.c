@@ -5,8 +5,11 @@
 #include "proxy/origin/origin.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -22,12 +25,52 @@ int ask_find_peer(struct origin *o, const char *name, struct peer *out, struct e
 {
 	const struct peer *p = peers_find(o->peers, name);
 
+	if (!strcmp(name, ASK_SELF)) {
+		*out = (struct peer){ .name = ASK_SELF, .addr = "self", .pin = "self" };
+		return 0;
+	}
 	if (!p)
 		return err_say(e, -ENOENT,
 			       "no host named %s is trusted here; on it run mproxy --invite, here mmigrate trust %s TOKEN",
 			       name, name);
 	*out = *p;
 	return 0;
+}
+
+/*
+ * This machine as its own target, for threads that can't have their numbers back outside a pid
+ * namespace: a target's session as our child, over a socket pair.
+ */
+static struct link *connect_self(struct origin *o, struct err *e)
+{
+	struct peer me = { .name = ASK_SELF, .addr = "self", .pin = "self" };
+	struct session_env env = *o->env;
+	int sv[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv)) {
+		err_set(e, -errno, "make a socket pair");
+		return NULL;
+	}
+	pid = fork();
+	if (!pid) {
+		sigset_t none;
+
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		dup2(sv[1], 3);
+		close_range(4, ~0U, 0);	/* our links and sockets must end when we do */
+		env.leash = -1;
+		env.root = false;
+		_exit(target_serve(&env, link_of_fd(3), &me));
+	}
+	close(sv[1]);
+	if (pid < 0) {
+		err_set(e, -errno, "fork");
+		close(sv[0]);
+		return NULL;
+	}
+	return link_of_fd(sv[0]);
 }
 
 static int say_hello(struct origin *o, struct target *t, bool why, struct err *e)
@@ -65,7 +108,11 @@ int ask_connect(struct origin *o, struct target *t, bool why, struct err *e)
 	uint16_t port;
 	int rc = 0;
 
-	if (!t->l) {
+	if (!t->l && !strcmp(t->peer.name, ASK_SELF)) {
+		t->l = connect_self(o, e);
+		if (!t->l)
+			return e ? e->code : -EIO;
+	} else if (!t->l) {
 		rc = peer_addr_split(t->peer.addr, host, &port);
 		if (rc)
 			return err_say(e, rc, "%s has no address: trust it again with one", t->peer.name);

@@ -6,8 +6,8 @@
  * rebuilt in place by the same code that a target uses.  Until the target has killed its frozen
  * copy, the way back is the same exec in the other direction: into mdeputy.
  *
- * Threads need their old numbers.  Giving them is a privilege; where it is missing the program
- * stays where it is and the command says so.
+ * Threads need their old numbers.  Giving them is a privilege; where it is missing the program comes
+ * home into a pid namespace of its own, its deputy in front, and the command says so.
  */
 #include "proxy/origin/origin.h"
 
@@ -46,6 +46,7 @@ struct home {
 	size_t held_len;
 	int ours, theirs;	/* the socket pair into the body */
 	bool frozen, entered, execed;
+	size_t threads;		/* so many, and none may be numbered here */
 };
 
 /* ---- the target freezes and sends its image ------------------------------------------------------------ */
@@ -95,10 +96,10 @@ static int stage_check(void *ctx, struct err *e)
 	if (h->img->pid != h->o->pid || (uid_t)h->img->euid != h->o->uid)
 		return err_say(e, -EINVAL, "the image is of process %d of uid %d, at home is process %d of uid %d",
 			       (int)h->img->pid, (int)h->img->euid, (int)h->o->pid, (int)h->o->uid);
-	if (h->img->n_threads > 1 && !may_number_threads())
-		return err_say(e, -EPERM,
-			       "it has %zu threads, and only an mproxy that runs as root can give them their numbers again",
-			       h->img->n_threads);
+	if (h->img->n_threads > 1 && !may_number_threads()) {
+		h->threads = h->img->n_threads;
+		return err_say(e, -EPERM, "only an mproxy that runs as root can give threads their numbers again");
+	}
 	for (size_t i = 0; i < h->img->n_files; i++) {
 		const struct image_file *f = &h->img->files[i];
 		struct stat st;
@@ -508,8 +509,14 @@ int home_move(struct origin *o, struct err *e)
 		h->t.mem = h->r.r.mem = h->r.sock = -1;
 		rc = stage_run(stages, ARRAY_SIZE(stages), h, progress, e);
 	}
-	if (rc)
+	if (rc && h && h->threads && strcmp(o->target.peer.name, ASK_SELF)) {
+		rc = onward_move(o, ASK_SELF, e);
+		if (!rc)
+			err_say(e, 0, "on this machine, with its %zu threads in a pid namespace and its deputy in front: "
+				"only an mproxy that runs as root can give them their old numbers outside", h->threads);
+	} else if (rc) {
 		err_wrap(e, rc, "process %d stays on %s", (int)o->pid, o->target.peer.name);
+	}
 	if (h) {
 		image_free(h->img);
 		free(h->held);

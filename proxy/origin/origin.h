@@ -87,6 +87,8 @@ int origin_listen_for_deputy(struct origin *o, struct err *e) MUST_CHECK;
 void origin_forget_session(struct origin *o);
 int origin_keep_capabilities(uint64_t caps, struct err *e) MUST_CHECK;
 
+#define ASK_SELF "-"	/* the name of this machine as a target: no peer can have it */
+
 /* ---- ask.c -------------------------------------------------------------------------------------------- */
 int ask_connect(struct origin *o, struct target *t, bool why, struct err *e) MUST_CHECK;
 int ask_find_peer(struct origin *o, const char *name, struct peer *out, struct err *e) MUST_CHECK;

@@ -326,7 +326,7 @@ static void request(struct origin *o, const char *text)
 		rc = err_say(&e, -EINVAL, "unknown request %s", what);
 	if (!rc)
 		rc = host[0] ? onward_move(o, host, &e) : home_move(o, &e);
-	if (!rc && !host[0])	/* first: the next request for this pid isn't for us */
+	if (!rc && !host[0] && o->home)	/* first: the next request for this pid isn't for us */
 		origin_report(o, "ended");
 	if (rc)
 		snprintf(sentence, sizeof(sentence), "%s", e.text);

@@ -8,6 +8,7 @@
 #include "proxy/target/restore.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>
@@ -35,31 +36,85 @@ struct sched_values {
 	uint64_t runtime, deadline, period;
 };
 
-static int clone_thread(struct restore *s, const struct image_thread *t, struct err *e)
+/* One attempt.  @chosen: by set_tid.  *@got: the number that it has */
+static int clone_once(struct restore *s, const struct image_thread *t, bool chosen, int64_t *got, struct err *e)
 {
 	int32_t tid = (int32_t)t->tid;
 	uint64_t tid_at = remote_put(&s->r, &tid, sizeof(tid));
 	struct clone_args args = {
-		.flags = THREAD_FLAGS,
+		.flags = t->clear_tid ? THREAD_FLAGS : THREAD_FLAGS & ~(uint64_t)CLONE_CHILD_CLEARTID,
 		.child_tid = t->clear_tid,
-		.set_tid = tid_at,
-		.set_tid_size = 1,
+		.set_tid = chosen ? tid_at : 0,
+		.set_tid_size = chosen,
 	};
 	uint64_t at = remote_put(&s->r, &args, sizeof(args));
 	int status, rc;
 
-	if (!t->clear_tid)
-		args.flags &= ~(uint64_t)CLONE_CHILD_CLEARTID;
 	if (!at || !tid_at)
 		return err_say(e, -ENOMEM, "make thread %d", tid);
-	rc = remote_write(&s->r, at, &args, sizeof(args));
-	if (!rc)
-		rc = remote_call(&s->r, NULL, e, "make a thread under its old number", SYS_clone3, at, sizeof(args));
-	if (rc)
+	rc = remote_call(&s->r, got, e, NULL, SYS_clone3, at, sizeof(args));
+	if (rc || *got < 0)
 		return rc;
 	/* attached by PTRACE_O_TRACECLONE; stops before its first instruction */
-	rc = tracee_wait(tid, &status, deadline_in_ms(5000));
-	return rc ? err_set(e, rc, "wait for thread %d", tid) : 0;
+	rc = tracee_wait((pid_t)*got, &status, deadline_in_ms(5000));
+	return rc ? err_set(e, rc, "wait for thread %d", (int)*got) : 0;
+}
+
+/* A thread that got the wrong number ends before it did anything */
+static int drop_thread(struct restore *s, pid_t tid)
+{
+	struct user_regs_struct r = s->r.regs;
+	static const uint8_t code[] = { 0x0f, 0x05 };
+	uint64_t at = remote_put(&s->r, code, sizeof(code));
+	int status, rc;
+
+	r.rip = at;
+	r.rax = SYS_exit;
+	r.orig_rax = (uint64_t)-1;
+	r.rdi = 0;
+	rc = at ? tracee_set_regs(tid, &r) : -ENOMEM;
+	if (!rc && ptrace(PTRACE_CONT, tid, 0, 0))
+		rc = -errno;
+	if (!rc)
+		rc = tracee_wait(tid, &status, deadline_in_ms(5000));
+	return rc == -ESRCH ? 0 : rc ? rc : -EBUSY;
+}
+
+/*
+ * At home, in the machine's own pid namespace, an ordinary user's body may not choose.  We may say
+ * which number was given last (pid_namespaces(7), ns_last_pid), and try again if somebody else was
+ * quicker.
+ */
+static int clone_after_last_pid(struct restore *s, const struct image_thread *t, int64_t *got, struct err *e)
+{
+	for (int tries = 0; tries < 50; tries++) {
+		AUTO_FD int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+		char text[16];
+		int rc, n = snprintf(text, sizeof(text), "%d", (int)t->tid - 1);
+
+		if (fd < 0 || write(fd, text, (size_t)n) != n)
+			return err_set(e, -errno, "choose the number of thread %d", (int)t->tid);
+		rc = clone_once(s, t, false, got, e);
+		if (rc || *got < 0 || *got == t->tid)
+			return rc;
+		rc = drop_thread(s, (pid_t)*got);
+		if (rc)
+			return err_set(e, rc, "end a thread with the wrong number");
+	}
+	*got = -EEXIST;
+	return 0;
+}
+
+static int clone_thread(struct restore *s, const struct image_thread *t, struct err *e)
+{
+	int64_t got;
+	int rc = clone_once(s, t, true, &got, e);
+
+	if (!rc && got == -EPERM && s->home)
+		rc = clone_after_last_pid(s, t, &got, e);
+	if (!rc && got < 0)
+		rc = err_set(e, (int)got, "make a thread under its old number %d", (int)t->tid);
+	return rc;
 }
 
 /* Calls that every thread makes for itself.  The batch is run by the caller */

@@ -1,0 +1,352 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# why.bats - What can't be moved is refused, with its code, before it is stopped
+
+setup_file() {
+	. tests/system/lib.bash
+	system_up root 2
+}
+
+teardown_file() {
+	. tests/system/lib.bash
+	system_down
+}
+
+setup() {
+	. tests/system/lib.bash
+}
+
+teardown() {
+	[ ! -s "$SHARED/orphan" ] || on hosta kill -KILL "$(cat "$SHARED/orphan")" || true
+	rm -f "$SHARED/orphan"
+	test_over
+}
+
+# says_why CODE [HOST] - `why` and the move itself are refused with this code, and nothing was stopped
+says_why() {
+	run mm hosta why "$P" ${2:-hostb}
+	echo "$output"
+	[ "$status" = 1 ] && [[ $output == *"$1:"* ]] || return
+	run mm hosta "$P" ${2:-hostb}
+	echo "$output"
+	[ "$status" = 1 ] && [[ $output == *"$1:"* ]] && [[ $output != *freezing* ]]
+}
+
+# goes_on_here - it counts, and ends as it should
+goes_on_here() {
+	goes_on && runs_on hosta "$P" && say stop && ended_with "exit 0" && counted "$OUT"
+}
+
+# start_odd [-u USER] KIND [ARGUMENT] - skips when the machine doesn't give it
+start_odd() {
+	local user=$HOSTS_USER
+	[ "$1" != -u ] || { user=$2; shift 2; }
+	start_program hosta -u "$user" /usr/bin/python3 "$BIN/programs/odd.py" "$@" || return
+	wait_for "$OUT" '^(ready|not here)' || return
+	! grep '^not here' "$OUT" || skip "$(grep '^not here' "$OUT")"
+}
+
+refused() {
+	local code=$1
+	shift
+	start_odd "$@" && says_why "$code" && goes_on_here
+}
+
+@test "nothing stands in the way: why says so, and stops nothing" {
+	start_odd plain
+	run mm hosta why "$P" hostb
+	echo "$output"
+	[ "$status" = 0 ]
+	[[ $output == *"nothing stands in the way"* ]]
+	goes_on_here
+}
+
+@test "a listening socket" {
+	refused E_SOCKET "tcp socket"
+}
+
+@test "a unix socket" {
+	refused E_SOCKET "unix socket"
+}
+
+@test "a file in /tmp" {
+	refused E_ORIGIN_FILE file /tmp/file
+}
+
+@test "a mapped file in /var/tmp" {
+	on hosta sh -c 'echo content >/var/tmp/map; chmod 666 /var/tmp/map'
+	refused E_ORIGIN_FILE map /var/tmp/map
+}
+
+@test "a deleted file" {
+	refused E_DELETED_FILE deleted /shared/deleted
+}
+
+@test "a child process" {
+	start_odd child
+	says_why E_CHILDREN
+	on hosta pkill -KILL -P "$P"
+	goes_on_here
+}
+
+@test "a sandbox of its own" {
+	refused E_SECCOMP seccomp
+}
+
+@test "huge pages" {
+	refused E_HUGETLB hugetlb
+}
+
+@test "shared memory with a process that stays" {
+	refused E_SHARED_MEMORY "shared memory" /shared/orphan
+}
+
+@test "a System V shared memory segment" {
+	refused E_SYSV_SHM sysv
+}
+
+@test "an io_uring ring" {
+	refused E_IO_URING io_uring
+}
+
+@test "asynchronous I/O" {
+	refused E_AIO aio
+}
+
+@test "a device" {
+	on hosta test -c /dev/fuse || skip "there is no /dev/fuse"
+	refused E_DEVICE device /dev/fuse
+}
+
+@test "userfaultfd" {
+	start_odd userfaultfd
+	run mm hosta why "$P" hostb
+	[ "$status" = 1 ]
+	[[ $output == *E_USERFAULTFD:* || $output == *E_SPECIAL_FILE:* ]]
+	goes_on_here
+}
+
+@test "a pidfd" {
+	refused E_SPECIAL_FILE pidfd
+}
+
+@test "a lease" {
+	refused E_LEASE lease /shared/lease
+}
+
+@test "another reader of its input, who stays" {
+	start_program hosta /bin/sh -c 'sleep 1000 <&0 >/dev/null & echo $! >/shared/orphan; exec /usr/bin/python3 "$@"' - "$BIN/programs/odd.py" plain
+	wait_for "$OUT" '^ready'
+	run mm hosta why "$P" hostb
+	echo "$output"
+	[ "$status" = 1 ]
+	[[ $output == *E_PIPE_READERS:* ]]
+	on hosta kill "$(cat "$SHARED/orphan")"
+	goes_on_here
+}
+
+@test "a terminal" {
+	need script
+	start_program hosta script -qefc "/usr/bin/python3 $BIN/programs/odd.py plain" /dev/null
+	wait_for "$OUT" '^ready'
+	script=$P
+	until_true on hosta pgrep -f '^/usr/bin/python3 .*odd.py' >"$HOSTS_DIR/pid"
+	P=$(tail -n 1 "$HOSTS_DIR/pid")
+	says_why E_TERMINAL
+	goes_on
+	on hosta kill -KILL "$P"
+	P=$script
+}
+
+@test "traced by strace" {
+	need strace
+	start_odd plain
+	on hosta setsid strace -qq -o /dev/null -p "$P" </dev/null >/dev/null 2>&1 3>&- &
+	until_true on hosta grep -q '^TracerPid:	[1-9]' "/proc/$P/status"
+	says_why E_TRACED
+	on hosta pkill -x strace
+	until_true on hosta grep -q '^TracerPid:	0' "/proc/$P/status"
+	goes_on_here
+}
+
+@test "stopped" {
+	start_odd plain
+	on hosta kill -STOP "$P"
+	until_true on hosta grep -q '^State:	T' "/proc/$P/status"
+	says_why E_STOPPED
+	on hosta kill -CONT "$P"
+	goes_on_here
+}
+
+@test "several user ids" {
+	start_odd -u root uids
+	run mm hosta why "$P" hostb
+	echo "$output"
+	[ "$status" = 1 ]
+	[[ $output == *E_SETUID:* || $output == *E_CREDENTIALS:* ]]
+	goes_on_here
+}
+
+@test "another root directory" {
+	on hosta mkdir -p /shared/jail
+	refused E_CHROOT -u root chroot /shared/jail
+}
+
+@test "a namespace of its own" {
+	start_program hosta -u root unshare --mount /usr/bin/python3 "$BIN/programs/odd.py" plain
+	wait_for "$OUT" '^ready'
+	says_why E_NAMESPACE
+	goes_on_here
+}
+
+@test "another user's program" {
+	start_odd -u root plain
+	on hosta chmod 666 "$CONTROL" || true
+	run on_as hosta "$HOSTS_USER" "$BIN/mmigrate" --control "$CONTROL" "$P" hostb
+	echo "$output"
+	[ "$status" = 1 ]
+	[[ $output == *E_NOT_PERMITTED* ]]
+	goes_on_here
+}
+
+@test "no such process" {
+	P=999999
+	says_why E_NO_PROCESS
+}
+
+@test "a 32-bit program" {
+	echo 'int main(void) { for (;;) { volatile int i; for (i = 0; i < 1000; i++); } }' >"$HOSTS_DIR/spin.c"
+	gcc -m32 -static -nostdlib -Wl,-e,main -o "$SHARED/bin/spin32" "$HOSTS_DIR/spin.c" || skip "gcc -m32 doesn't work here"
+	start_program hosta "$BIN/spin32"
+	says_why E_BITS32
+	runs_on hosta "$P"
+}
+
+# ---- the target -----------------------------------------------------------------------------------
+
+# private HOST - a directory of the same name on each host, with that host's own content
+private() {
+	mkdir -p "$SHARED/private"
+	on "$1" sh -c 'grep -q " /shared/private " /proc/mounts || mount -t tmpfs -o mode=755 private /shared/private'
+}
+
+unprivate() {
+	for host in hosta hostb; do
+		on $host sh -c 'while grep -q " /shared/private " /proc/mounts; do umount -l /shared/private; done'
+	done
+}
+
+@test "the program isn't there" {
+	private hosta
+	private hostb
+	on hosta cp "$BIN/victims/v_hello" /shared/private/program
+	start_program hosta /shared/private/program
+	goes_on
+	says_why E_FILE_MISSING
+	[[ $output == *"/shared/private/program"* ]]
+	goes_on_here
+	unprivate
+}
+
+@test "another version of the program is there" {
+	private hosta
+	private hostb
+	on hosta cp "$BIN/victims/v_hello" /shared/private/program
+	on hostb sh -c 'cp "$0" /shared/private/program; printf x >>/shared/private/program' "$BIN/victims/v_hello"
+	start_program hosta /shared/private/program
+	goes_on
+	says_why E_FILE_DIFFERS
+	[[ $output == *"/shared/private/program"*bytes*bytes* ]]
+	goes_on_here
+	unprivate
+}
+
+@test "its directory isn't there" {
+	private hosta
+	private hostb
+	on hosta mkdir -m 777 /shared/private/dir
+	start_program hosta sh -c 'cd /shared/private/dir && exec /usr/bin/python3 "$@"' - "$BIN/programs/odd.py" plain
+	wait_for "$OUT" '^ready'
+	says_why E_DIRECTORY
+	goes_on_here
+	unprivate
+}
+
+# with_policy HOST SED_SCRIPT COMMAND... - while its policy is changed
+with_policy() {
+	local host=$1 script=$2 status=0 n
+	shift 2
+	cp "$SHARED/policy.$host.json" "$HOSTS_DIR/policy"
+	sed -i "$script" "$SHARED/policy.$host.json"
+	reload "$host"
+	"$@" || status=$?
+	cp "$HOSTS_DIR/policy" "$SHARED/policy.$host.json"
+	reload "$host"
+	return $status
+}
+
+policies_read() {
+	[ "$(grep -cE 'I_POLICY_READ|E_POLICY_BAD' "$(log_of "$1")")" -gt "$2" ]
+}
+
+reload() {
+	local n
+	n=$(grep -cE 'I_POLICY_READ|E_POLICY_BAD' "$(log_of "$1")" || true)
+	on "$1" kill -HUP "$(mproxy_pid "$1")" && until_true policies_read "$1" "$n"
+}
+
+@test "the peer may not run programs as that user" {
+	start_odd -u root plain
+	with_policy hostb 's/"root": true/"root": false/' says_why E_PEER_RIGHTS
+	goes_on_here
+}
+
+@test "the policy refuses a file" {
+	start_odd file /shared/refused
+	with_policy hosta 's|"rules": \[|&{"path":"/shared/refused","is":"refuse","note":"not this one"},|' says_why E_POLICY
+	[[ $output == *"/shared/refused"* ]]
+	goes_on_here
+}
+
+@test "a policy that is wrong leaves the old one in force" {
+	start_odd plain
+	with_policy hosta 's|"rules": \[|&{"path":"/x","is":"nonsense"},|' mm hosta why "$P" hostb
+	grep -E 'E_POLICY_BAD.*[0-9]+:[0-9]+|E_POLICY_BAD.*line [0-9]+' "$(log_of hosta)"
+	goes_on_here
+}
+
+@test "the clocks differ: a warning only" {
+	start_odd plain
+	with_policy hosta 's/"max_clock_difference_ms": 100/"max_clock_difference_ms": 0/' run mm hosta why "$P" hostb
+	echo "$output"
+	[ "$status" = 0 ]
+	[[ $output == *CLOCK_DIFFERS* ]]
+	goes_on_here
+}
+
+# refused_by_peer HOST SENTENCE
+refused_by_peer() {
+	run mm hosta "$P" "$1"
+	echo "$output"
+	[ "$status" = 1 ] && [[ $output == *$2* ]] && [[ $output != *freezing* ]] && goes_on_here
+}
+
+@test "an unknown host" {
+	start_odd plain
+	refused_by_peer nowhere nowhere
+}
+
+@test "a peer that isn't there" {
+	start_odd plain
+	mproxy_stop hostb
+	refused_by_peer hostb hostb
+	mproxy_start hostb
+}
+
+@test "a peer that doesn't know us" {
+	start_odd plain
+	mm hostb -q untrust hosta
+	refused_by_peer hostb hostb
+	grep E_PEER_UNKNOWN "$(log_of hostb)"
+	pin_pair hosta hostb
+}

@@ -225,6 +225,8 @@ int move_away(struct origin *o, struct err *e)
 	if (rc && o->committed) {
 		/* nobody may say that it failed, only that it isn't running yet */
 		log_warn("committed, not yet running: %s", e->text);
+		handover_drop_holder(&o->handover);
+		serve_recover(o);
 		return 0;
 	}
 	return rc;

@@ -105,6 +105,7 @@ int move_away(struct origin *o, struct err *e) MUST_CHECK;
 /* ---- serve.c ------------------------------------------------------------------------------------------ */
 int serve_begin(struct origin *o, struct err *e) MUST_CHECK;
 void serve_loop(struct origin *o);
+void serve_recover(struct origin *o);
 int serve_step(struct origin *o, int64_t deadline) MUST_CHECK;	/* one turn; -ETIMEDOUT */
 /* Serves until a frame of @type has come from the target; FAIL becomes an error */
 int serve_until(struct origin *o, unsigned type, int64_t deadline, struct err *e) MUST_CHECK;

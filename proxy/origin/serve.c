@@ -533,6 +533,16 @@ int serve_begin(struct origin *o, struct err *e)
 	return serve_send(o, WIRE_GO, buf, wire_put_go(buf, sizeof(buf), &(struct wire_go){ 0 }), e);
 }
 
+/* Committed, but something failed before GO was out: the deputy runs, and the link is made anew */
+void serve_recover(struct origin *o)
+{
+	drop_fd(&o->handover.sock);
+	if (!o->relay.io && ptrace(PTRACE_CONT, o->pid, 0, 0) && errno != ESRCH)
+		log_warn("let the deputy run: %s", strerror(errno));
+	if (!o->retry_at)
+		drop_link(o, "it is made anew");
+}
+
 void serve_loop(struct origin *o)
 {
 	origin_report(o, "away");

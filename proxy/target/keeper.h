@@ -33,7 +33,4 @@ enum keeper_state {		/* RESUMED carries it: numbers stay */
 /* Serves until the program has ended and everybody knows.  Return: exit status */
 int keeper_run(int control, int listening, const struct policy *policy);
 
-/* Descriptors that go along with messages to the session */
-#define KEEPER_READY_FDS 1	/* READY, RESUMED: the pump's socket */
-
 #endif

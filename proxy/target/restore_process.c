@@ -92,6 +92,9 @@ static int restore_attributes(struct restore *s, struct err *e)
 		rc = remote_add(&s->r, e, calls[i].what, calls[i].nr, calls[i].a);
 	if (!rc && img->no_new_privs)
 		rc = remote_do(&s->r, e, "set no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
+	/* 1 is what exec gave; 2 can't be asked for, and is the kernel's own doing */
+	if (!rc && !img->dumpable)
+		rc = remote_do(&s->r, e, "set an attribute", SYS_prctl, PR_SET_DUMPABLE, 0);
 	return rc ? rc : remote_run(&s->r, e);
 }
 

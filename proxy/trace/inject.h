@@ -45,11 +45,9 @@ int inject_end(struct inject *i, struct err *e) MUST_CHECK;
 
 /* One call.  Return: 0 and its result in *@result (a negative errno is a result), or a negative errno
  * if it couldn't be made */
-#define inject_syscall(i, result, nr, ...) \
-	inject_call6(i, result, nr, (uint64_t[6]){ __VA_ARGS__ })
 int inject_call6(struct inject *i, int64_t *result, long nr, const uint64_t args[6]) MUST_CHECK;
 
-/* Like inject_syscall(), but a negative result is a failure too, and says @what */
+/* Like inject_call6(), but a negative result is a failure too, and says @what */
 int inject_must(struct inject *i, int64_t *result, const char *what, struct err *e, long nr,
 		const uint64_t args[6]) MUST_CHECK;
 

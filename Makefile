@@ -206,7 +206,15 @@ fuzz: $(FUZZ_BIN)
 			-artifact_prefix=$(BUILD)/fuzz/$$name- $$new $$seeds || exit 1; \
 	done
 
-$(BUILD)/bench/pair: $(BUILD)/o/tests/bench/pair.o $(BUILD)/libproxy.a
+# Ratios, no tests: what a pause costs, next to what copying costs; the table stays in tests/bench/last.txt (root)
+BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+BENCH_VICTIMS := $(addprefix $(BUILD)/victims/v_,hello threads64 maps500)
+
+.PHONY: bench
+bench: all $(BENCH_BIN) $(BENCH_VICTIMS)
+	@BUILD=$(BUILD) tests/bench/bench.sh
+
+$(BENCH_BIN): $(BUILD)/bench/%: $(BUILD)/o/tests/bench/%.o $(BUILD)/libproxy.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 

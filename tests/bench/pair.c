@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pair.c - A move on one machine, its two sessions joined by a socket pair: no TLS, no daemon
+ * pair.c - A move on one machine, its two sessions joined without a daemon
  *
- *	pair STATE_DIR LIBEXEC POLICY PID
+ *	pair [--tls] STATE_DIR LIBEXEC POLICY PID
  *
- * For tests/bench, where TLS is measured by itself, and for looking at a move under a debugger.
- * Prints what the origin's session answers, and returns when the program has ended.
+ * By a socket pair, or with --tls by the link that the product uses, over loopback.  For
+ * tests/bench, and for looking at a move under a debugger.  Prints what the origin's session
+ * answers, and returns when the program has ended.
  */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +27,21 @@
 #include "proxy/daemon/peers.h"
 #include "proxy/daemon/policy_read.h"
 #include "proxy/daemon/session.h"
+#include "proxy/link/identity.h"
 #include "proxy/link/link.h"
+#include "proxy/link/tls_accept.h"
+#include "proxy/link/tls_connect.h"
+
+#define SETUP_MS 10000
+
+/* What joins the two sessions: a socket pair, or a port of this machine */
+struct joint {
+	bool tls;
+	int pair[2];
+	int listening;
+	uint16_t port;
+	struct identity *id;
+};
 
 static void make_dirs(const char *state)
 {
@@ -62,47 +80,137 @@ static int print_answers(int fd)
 	return 1;
 }
 
-int main(int argc, char **argv)
+/* ---- the joint -------------------------------------------------------------- */
+
+static int joint_make(struct joint *j, const char *state, struct err *e)
 {
-	struct session_env env = { .host = "here", .leash = -1 };
-	struct policy *policy;
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(at);
+	int rc;
+
+	if (!j->tls)
+		return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, j->pair) ?
+			       err_set(e, -errno, "make a socket pair") : 0;
+	rc = identity_open(state, &j->id, e);
+	if (rc)
+		return rc;
+	j->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (j->listening < 0 || bind(j->listening, (void *)&at, size) || listen(j->listening, 1) ||
+	    getsockname(j->listening, (void *)&at, &size))
+		return err_set(e, -errno, "listen on loopback");
+	j->port = ntohs(at.sin_port);
+	return 0;
+}
+
+/* In the target's process */
+static struct link *joint_of_target(struct joint *j, struct err *e)
+{
+	int fd;
+
+	if (!j->tls) {
+		close(j->pair[0]);
+		return link_of_fd(j->pair[1]);
+	}
+	fd = accept4(j->listening, NULL, NULL, SOCK_CLOEXEC);
+	close(j->listening);
+	return fd < 0 ? NULL : tls_accept(j->id, fd, deadline_in_ms(SETUP_MS), e);
+}
+
+/* In the origin's process */
+static struct link *joint_of_origin(struct joint *j, struct err *e)
+{
+	if (!j->tls) {
+		close(j->pair[1]);
+		return link_of_fd(j->pair[0]);
+	}
+	close(j->listening);
+	return tls_connect(j->id, "127.0.0.1", j->port, identity_pin(j->id),
+			   deadline_in_ms(SETUP_MS), e);
+}
+
+static void joint_drop(struct joint *j)
+{
+	close(j->tls ? j->listening : j->pair[0]);
+	if (!j->tls)
+		close(j->pair[1]);
+}
+
+/* ---- the two sessions --------------------------------------------------------- */
+
+static int run_target(const struct session_env *env, struct joint *j)
+{
 	struct err e = { 0 };
+	struct link *l = joint_of_target(j, &e);
 	struct peer peer = { .name = "here" };
-	int link[2], client[2], rc;
+
+	if (l)
+		return target_serve(env, l, &peer);
+	fprintf(stderr, "pair: %s\n", e.text);
+	return 1;
+}
+
+static int run_origin(const struct session_env *env, struct joint *j, int client, const char *pid)
+{
+	struct err e = { 0 };
+	struct link *l = joint_of_origin(j, &e);
 	char request[128];
+
+	snprintf(request, sizeof(request), "{\"do\":\"move\",\"pid\":%s,\"host\":\"here\"}", pid);
+	if (l)
+		return origin_session_over(env, client, l, request);
+	fprintf(stderr, "pair: %s\n", e.text);
+	return 1;
+}
+
+static int run_both(const struct session_env *env, struct joint *j, const char *pid, struct err *e)
+{
+	int client[2], rc = sock_pair(client, e);
 	pid_t target, origin;
 
-	if (argc != 5)
-		return 2;
-	if (policy_read(argv[3], &policy, &e)) {
-		fprintf(stderr, "%s\n", e.text);
-		return 2;
-	}
-	env.state_dir = argv[1];
-	env.libexec = argv[2];
-	env.policy = policy;
-	env.root = geteuid() == 0;
-	make_dirs(argv[1]);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, link) || sock_pair(client, &e))
-		return 2;
+	if (rc)
+		return rc;
 	target = fork();
 	if (!target) {
-		close(link[0]);
 		close(client[0]);
 		close(client[1]);
-		_exit(target_serve(&env, link_of_fd(link[1]), &peer));
+		_exit(run_target(env, j));
 	}
-	close(link[1]);
 	origin = fork();
-	snprintf(request, sizeof(request), "{\"do\":\"move\",\"pid\":%s,\"host\":\"here\"}", argv[4]);
 	if (!origin) {
 		close(client[0]);
-		_exit(origin_session_over(&env, client[1], link_of_fd(link[0]), request));
+		_exit(run_origin(env, j, client[1], pid));
 	}
+	joint_drop(j);
 	close(client[1]);
-	close(link[0]);
 	rc = print_answers(client[0]);
 	waitpid(origin, NULL, 0);
 	waitpid(target, NULL, 0);
 	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct session_env env = { .host = "here", .leash = -1 };
+	struct joint joint = { .tls = argc > 1 && !strcmp(argv[1], "--tls") };
+	struct policy *policy;
+	struct err e = { 0 };
+	int rc;
+
+	argv += joint.tls;
+	if (argc - joint.tls != 5)
+		return 2;
+	rc = policy_read(argv[3], &policy, &e);
+	if (!rc) {
+		env.state_dir = argv[1];
+		env.libexec = argv[2];
+		env.policy = policy;
+		env.root = geteuid() == 0;
+		make_dirs(argv[1]);
+		rc = joint_make(&joint, argv[1], &e);
+	}
+	if (!rc)
+		rc = run_both(&env, &joint, argv[4], &e);
+	if (rc < 0)
+		fprintf(stderr, "pair: %s\n", e.text);
+	return rc < 0 ? 2 : rc;
 }

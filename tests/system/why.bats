@@ -43,7 +43,7 @@ start_odd() {
 	[ "$1" != -u ] || { user=$2; shift 2; }
 	start_program hosta -u "$user" /usr/bin/python3 "$BIN/programs/odd.py" "$@" || return
 	wait_for "$OUT" '^(ready|not here)' || return
-	! grep '^not here' "$OUT" || skip "$(grep '^not here' "$OUT")"
+	! grep '^not here' "$OUT" || { end_program; skip "$(grep "^not here" "$OUT")"; }
 }
 
 refused() {
@@ -135,13 +135,9 @@ refused() {
 }
 
 @test "another reader of its input, who stays" {
-	start_program hosta /bin/sh -c 'sleep 1000 <&0 >/dev/null & echo $! >/shared/orphan; exec /usr/bin/python3 "$@"' - "$BIN/programs/odd.py" plain
-	wait_for "$OUT" '^ready'
-	run mm hosta why "$P" hostb
-	echo "$output"
-	[ "$status" = 1 ]
-	[[ $output == *E_PIPE_READERS:* ]]
-	on hosta kill "$(cat "$SHARED/orphan")"
+	start_odd reader /shared/orphan
+	says_why E_PIPE_READERS
+	on hosta kill -KILL "$(cat "$SHARED/orphan")"
 	goes_on_here
 }
 
@@ -274,15 +270,15 @@ unprivate() {
 
 # with_policy HOST SED_SCRIPT COMMAND... - while its policy is changed
 with_policy() {
-	local host=$1 script=$2 status=0 n
+	local host=$1 script=$2 result=0	# status is run's
 	shift 2
 	cp "$SHARED/policy.$host.json" "$HOSTS_DIR/policy"
 	sed -i "$script" "$SHARED/policy.$host.json"
 	reload "$host"
-	"$@" || status=$?
+	"$@" || result=$?
 	cp "$HOSTS_DIR/policy" "$SHARED/policy.$host.json"
 	reload "$host"
-	return $status
+	return $result
 }
 
 policies_read() {
@@ -346,7 +342,7 @@ refused_by_peer() {
 @test "a peer that doesn't know us" {
 	start_odd plain
 	mm hostb -q untrust hosta
-	refused_by_peer hostb hostb
+	refused_by_peer hostb 'closed the connection'
 	grep E_PEER_UNKNOWN "$(log_of hostb)"
 	pin_pair hosta hostb
 }

@@ -5,11 +5,9 @@ import fcntl
 import mmap
 import os
 import select
-import signal
 import socket
 import struct
 import sys
-import threading
 import time
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -42,7 +40,7 @@ def child(then=None):
     return pid
 
 
-def orphan():
+def orphan(closes=(0, 1)):
     """A process that isn't a child any more"""
     r, w = os.pipe()
     pid = os.fork()
@@ -51,7 +49,7 @@ def orphan():
         if grandchild:
             os.write(w, str(grandchild).encode())
             os._exit(0)
-        for fd in (0, 1, r, w):
+        for fd in (*closes, r, w):
             os.close(fd)
         os.setsid()
         time.sleep(1000)
@@ -115,7 +113,7 @@ kinds = {
     "userfaultfd": lambda: keep.append(call(323, 1)),
     "uids": lambda: os.setresuid(2001, 0, 2001),
     "chroot": lambda: os.chroot(sys.argv[2]),
-    "reader": orphan,
+    "reader": lambda: orphan((1,)),
     "lease": lease,
 }
 kinds[sys.argv[1]]()

@@ -4,7 +4,9 @@
  *
  * The deputy execs the program's binary under ptrace, keeping the descriptors that stayed, and is
  * rebuilt in place by the same code that a target uses.  Until the target has killed its frozen
- * copy, the way back is the same exec in the other direction: into mdeputy.
+ * copy, the way back is the same exec in the other direction: into mdeputy.  A session that is
+ * killed in between can't go that way: the half-built body ends with it (PTRACE_O_EXITKILL), and
+ * with the deputy gone the program is given up, on one side as on the other.
  *
  * Threads need their old numbers.  Giving them is a privilege; where it is missing the program comes
  * home into a pid namespace of its own, its deputy in front, and the command says so.
@@ -34,6 +36,8 @@
 #include "proxy/target/fill.h"
 #include "proxy/target/restore.h"
 #include "proxy/trace/procfs.h"
+
+#define LOW_MEMORY 0x10000	/* below any program, above any vm.mmap_min_addr that is usual */
 
 struct home {
 	struct origin *o;
@@ -221,7 +225,8 @@ static void undo_enter(void *ctx)
 		return;
 	if (h->i.entry)
 		inject_close(&h->i);
-	if (ptrace(PTRACE_CONT, h->o->pid, 0, 0))
+	if (ptrace(PTRACE_SETOPTIONS, h->o->pid, 0, (void *)(uintptr_t)BODY_OPTIONS) ||
+	    ptrace(PTRACE_CONT, h->o->pid, 0, 0))
 		log_warn("the deputy is gone");
 	drop_fd(&h->ours);
 }
@@ -255,6 +260,9 @@ static int stage_exec(void *ctx, struct err *e)
 	if (!rc)
 		rc = inject_must(&h->i, NULL, "keep a descriptor", e, SYS_fcntl,
 				 (uint64_t[6]){ (uint64_t)h->theirs, F_SETFD, 0 });
+	/* half of a program must never run: if we die between here and COMMIT, so does the body */
+	if (!rc && ptrace(PTRACE_SETOPTIONS, h->o->pid, 0, (void *)(uintptr_t)(BODY_OPTIONS | PTRACE_O_EXITKILL)))
+		rc = err_set(e, -errno, "trace the deputy");
 	if (!rc)
 		rc = inject_exec(&h->i, SYS_execve, (uint64_t[6]){ path, argv, envp }, e);
 	if (rc)
@@ -318,6 +326,17 @@ static int listen_again(struct origin *o, struct err *e)
 	return sock_listen(path, 0600, e);
 }
 
+/* A body that was not touched yet since its exec has no scratch area: it gets one, in its low memory */
+static int make_drivable(struct home *h, struct err *e)
+{
+	if (!h->r.pid)
+		h->r = (struct restore){ .img = h->img, .pid = h->o->pid, .sock = take_fd(&h->ours),
+					 .body_sock = h->theirs, .home = true };
+	if (!h->r.base)
+		h->r.base = highest(h->o->pid) + 1 + SOCK_MAX_FDS;
+	return h->r.r.scratch ? 0 : remote_open(&h->r.r, h->o->pid, LOW_MEMORY, e);
+}
+
 static int exec_deputy(struct home *h, struct err *e)
 {
 	struct remote *r = &h->r.r;
@@ -326,8 +345,10 @@ static int exec_deputy(struct home *h, struct err *e)
 	char path[4096], text[64];
 	uint64_t at, env, argv;
 	uint64_t pointers[4] = { 0 };
-	int sv[2], fds[3], rc = listening < 0 ? listening : setup < 0 ? setup : sock_pair(sv, e);
+	int sv[2], fds[3], rc = listening < 0 ? listening : setup < 0 ? setup : make_drivable(h, e);
 
+	if (!rc)
+		rc = sock_pair(sv, e);
 	if (rc)
 		return rc;
 	fds[0] = listening;
@@ -352,7 +373,10 @@ static int exec_deputy(struct home *h, struct err *e)
 	}
 	drop_fd(&h->o->relay.sock);
 	h->o->relay.sock = sv[0];
-	return ptrace(PTRACE_CONT, h->o->pid, 0, 0) ? -errno : 0;
+	if (ptrace(PTRACE_SETOPTIONS, h->o->pid, 0, (void *)(uintptr_t)BODY_OPTIONS) ||
+	    ptrace(PTRACE_CONT, h->o->pid, 0, 0))
+		return err_set(e, -errno, "let the deputy run");
+	return 0;
 }
 
 static void undo_exec(void *ctx)

@@ -62,7 +62,9 @@ static void drop_link(struct origin *o, const char *why)
 
 int serve_connect_deputy(struct origin *o, struct err *e)
 {
+	uint8_t payload[16], buf[64];
 	char path[96];
+	ssize_t n;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s.sock", o->dir_deputy, o->sid);
@@ -71,7 +73,11 @@ int serve_connect_deputy(struct origin *o, struct err *e)
 		return fd;
 	drop_fd(&o->relay.sock);
 	o->relay.sock = fd;
-	return 0;
+	/* a way home that broke off, perhaps with the session before us, may have left it held */
+	n = wire_put_deputy_hold(payload, sizeof(payload), &(struct wire_deputy_hold){ 0 });
+	if (n > 0)
+		n = wire_pack(buf, sizeof(buf), WIRE_DEPUTY_HOLD, 0, payload, (size_t)n);
+	return n < 0 ? (int)n : sock_send(fd, buf, (size_t)n, NULL, 0, deadline_in_ms(5000));
 }
 
 static void deputy_says(void *ctx, unsigned type, const void *payload, size_t len)

@@ -580,6 +580,9 @@ int origin_resume(const struct session_env *env, const char *sid)
 		deliver_abort(o);
 	} else {
 		o->deputy_gone = rc != 1;
+		if (o->deputy_gone)
+			log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "process %d, the deputy, is gone: its program is ended",
+				 (int)o->pid);
 		rc = origin_keep_capabilities(CAP_BIT(CAP_CHECKPOINT_RESTORE), &e);
 		o->retry_ms = 100;
 		o->retry_at = clock_ns(CLOCK_MONOTONIC);

@@ -429,10 +429,13 @@ static int take_over_signals(void)
 /* No core of ours in the place of the program's; and descriptors enough to double the program's */
 static void set_limits(void)
 {
-	const struct rlimit none = { 0, 0 };
-	struct rlimit files;
+	struct rlimit core, files;
 
-	(void)setrlimit(RLIMIT_CORE, &none);
+	/* the soft limit only: at home the program wants its hard one back */
+	if (!getrlimit(RLIMIT_CORE, &core)) {
+		core.rlim_cur = 0;
+		(void)setrlimit(RLIMIT_CORE, &core);
+	}
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);

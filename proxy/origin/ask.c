@@ -123,6 +123,9 @@ int ask_connect(struct origin *o, struct target *t, bool why, struct err *e)
 	}
 	if (!rc)
 		rc = say_hello(o, t, why, e);
+	if (rc == -ECONNRESET)
+		err_say(e, rc, "%s closed the connection at once: perhaps it doesn't trust this host; on it, run mmigrate "
+			"trust for %s", t->peer.name, o->env->host);
 	if (rc) {
 		link_close(t->l);
 		t->l = NULL;

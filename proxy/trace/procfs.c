@@ -306,6 +306,7 @@ int procfs_stat(pid_t pid, pid_t tid, struct proc_stat *s, struct err *e)
 	s->start_code = f[26];
 	s->end_code = f[27];
 	s->start_stack = f[28];
+	s->cpu = (int)f[39];
 	s->rt_priority = (unsigned)f[40];
 	s->policy = (unsigned)f[41];
 	s->start_data = f[45];

@@ -72,6 +72,7 @@ struct proc_stat {
 	uint64_t flags, start_time, start_code, end_code, start_stack, start_data, end_data, start_brk;
 	uint64_t arg_start, arg_end, env_start, env_end;
 	unsigned rt_priority, policy;
+	int cpu;			/* where it ran last */
 };
 int procfs_stat(pid_t pid, pid_t tid, struct proc_stat *s, struct err *e) MUST_CHECK;
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/scope.h"
@@ -44,31 +45,65 @@ static int read_sched(pid_t pid, pid_t tid, uint64_t *switches, int64_t *exec_st
 	return 0;
 }
 
+/*
+ * The scheduler's clock is a processor's own: it leaves out what the hypervisor took away, which may
+ * be seconds.  So it is read on the processor where the thread ran last.
+ *
+ * Return: 0, and what is to be added to se.exec_start to have CLOCK_MONOTONIC
+ */
+static int clock_of_cpu(int cpu, int64_t *to_monotonic)
+{
+	cpu_set_t before, one;
+	uint64_t ignored;
+	int64_t mine;
+	int rc;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof(before), &before) ||
+	    sched_setaffinity(0, sizeof(one), &one))
+		return -EINVAL;
+	sched_yield();		/* our own start of execution is now */
+	rc = read_sched(getpid(), getpid(), &ignored, &mine);
+	*to_monotonic = clock_ns(CLOCK_MONOTONIC) - mine;
+	if (sched_setaffinity(0, sizeof(before), &before))
+		rc = -errno;
+	return rc;
+}
+
 void restart_take_notes(struct restart_notes *notes, pid_t pid)
 {
 	AUTO_FREE int *tids = NULL;
+	AUTO_FREE int *cpus = NULL;
 	int n = procfs_list(pid, "task", &tids, NULL);
-	int64_t mine, now;
-	uint64_t ignored;
 
 	*notes = (struct restart_notes){ 0 };
-	/* this thread's own start of execution is now: it gives the scheduler's clock */
-	sched_yield();
-	now = clock_ns(CLOCK_MONOTONIC);
-	if (n <= 0 || read_sched(getpid(), getpid(), &ignored, &mine))
-		return;
-	notes->list = calloc((size_t)n, sizeof(*notes->list));
-	for (int i = 0; notes->list && i < n; i++) {
-		struct restart_note *one = &notes->list[notes->n];
-		int64_t start;
+	notes->list = n > 0 ? calloc((size_t)n, sizeof(*notes->list)) : NULL;
+	cpus = n > 0 ? calloc((size_t)n, sizeof(*cpus)) : NULL;
+	for (int i = 0; cpus && i < n; i++) {
+		struct proc_stat st;
 
-		if (read_sched(pid, tids[i], &one->switches, &start))
+		cpus[i] = procfs_stat(pid, tids[i], &st, NULL) ? -1 : st.cpu;
+	}
+	/* a processor at a time */
+	for (int i = 0; notes->list && cpus && i < n; i++) {
+		int64_t to_monotonic, start;
+		int cpu = cpus[i];
+
+		if (cpu < 0 || clock_of_cpu(cpu, &to_monotonic))
 			continue;
-		one->tid = tids[i];
-		one->slept_since = now - (mine - start);
-		if (one->slept_since > now)
-			one->slept_since = now;
-		notes->n++;
+		for (int k = i; k < n; k++) {
+			struct restart_note *one = &notes->list[notes->n];
+
+			if (cpus[k] != cpu)
+				continue;
+			cpus[k] = -1;
+			if (read_sched(pid, tids[k], &one->switches, &start))
+				continue;
+			one->tid = tids[k];
+			one->slept_since = MIN(start + to_monotonic, clock_ns(CLOCK_MONOTONIC));
+			notes->n++;
+		}
 	}
 }
 

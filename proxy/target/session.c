@@ -43,6 +43,7 @@
 #include "proxy/target/keeper.h"
 #include "proxy/target/maker.h"
 
+#define LINGER_MS 10000		/* how long the origin has to close the link after the end */
 #define MEM_CHUNK ((1u << 20) + 4096)
 
 struct guest {
@@ -62,7 +63,7 @@ struct guest {
 	int n_fill_fds;
 	struct relay relay;
 	int asking;			/* a local client's control socket: waits for MOVED_ON; -1 */
-	bool over;
+	bool discarded, over;
 };
 
 /* ---- agreeing ------------------------------------------------------------------------------------------ */
@@ -604,9 +605,12 @@ static void from_keeper_serving(struct guest *g)
 	if (rc) {	/* the keeper ended: the program has, and everybody was told */
 		maker_forget(&g->maker);
 		drop_fd(&g->control);
-		g->over = true;
+		/* told: the origin closes the link when it has read that.  Not told: it was a crash, and
+		 * the origin finds out when it asks again */
+		g->over = !g->discarded;
 		return;
 	}
+	g->discarded |= k.h.type == WIRE_DISCARDED;
 	if (k.h.type == WIRE_IMAGE || k.h.type == WIRE_SURVEYED)
 		rc = pass_text(g, &k, &e);
 	else
@@ -716,7 +720,8 @@ static void serve(struct guest *g)
 		};
 		int rc;
 
-		if (poll(p, ARRAY_SIZE(p), more ? 0 : -1) < 0 && errno != EINTR)
+		rc = poll(p, ARRAY_SIZE(p), more ? 0 : g->control < 0 ? LINGER_MS : -1);
+		if ((rc < 0 && errno != EINTR) || (!rc && !more && g->control < 0))
 			return;
 		if (p[1].revents)
 			from_keeper_serving(g);

@@ -169,6 +169,29 @@ int frame_send_v(struct link *l, unsigned type, uint64_t seq, const void *head, 
 	return r;
 }
 
+/**
+ * frame_put() - Write a whole frame into memory, for several to be sent with one link_send()
+ * @to:		Where to
+ * @size:	Bytes that there is room for
+ *
+ * Return: its length, or -EMSGSIZE
+ */
+ssize_t frame_put(void *to, size_t size, unsigned type, uint64_t seq, const void *head,
+		  size_t head_len, const void *body, size_t body_len)
+{
+	struct iovec v[2] = { { (void *)head, head_len }, { (void *)body, body_len } };
+	struct bytes b = bytes_of(to, size);
+	size_t max = MIN((size_t)frame_limit(type), size - MIN(size, (size_t)FRAME_HEAD));
+
+	if (size < FRAME_HEAD || type > UINT16_MAX || head_len > max || body_len > max - head_len)
+		return -EMSGSIZE;
+	put_head(to, type, seq, v);
+	bytes_take(&b, FRAME_HEAD);
+	bytes_put(&b, head, head_len);
+	bytes_put(&b, body, body_len);
+	return (ssize_t)(FRAME_HEAD + head_len + body_len);
+}
+
 static int bad_frame(int code, const struct frame *f, struct err *e)
 {
 	if (code == -EMSGSIZE)

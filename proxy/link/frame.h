@@ -51,6 +51,10 @@ int frame_send(struct link *l, unsigned type, uint64_t seq, const void *payload,
 int frame_send_v(struct link *l, unsigned type, uint64_t seq, const void *head, size_t head_len,
 		 const void *body, size_t body_len, int64_t deadline, struct err *e) MUST_CHECK;
 
+/* Several small ones can go out with one link_send().  Return: bytes written, or -EMSGSIZE */
+ssize_t frame_put(void *to, size_t size, unsigned type, uint64_t seq, const void *head,
+		  size_t head_len, const void *body, size_t body_len) MUST_CHECK;
+
 /*
  * Whole frame; the payload into @buf (f->payload == buf).  -EMSGSIZE: it is longer than @size;
  * nothing of it was read, so that a link_recv() of f->length bytes and frame_verify() can follow.

@@ -3,6 +3,9 @@
  * mem_send.c - The memory of a frozen program goes over the link
  *
  * Which pages: PAGEMAP_SCAN (Linux 6.7), else /proc/PID/pagemap word by word (pagemap(5)).
+ *
+ * A megabyte goes out from where it was read to.  Runs of a few pages are gathered: with hundreds
+ * of areas, waking the peer for each of them is what takes time.
  */
 #include "proxy/origin/mem_send.h"
 
@@ -22,6 +25,8 @@
 
 #define PAGE 4096ULL
 #define CHUNK (1u << 20)		/* most bytes in one frame */
+#define FEW (32u << 10)			/* up to here a run of pages is gathered with others */
+#define BATCH (64u << 10)		/* bytes that are gathered */
 
 /* linux/fs.h of Linux 6.7; Debian 12's headers are older */
 struct scan_region {
@@ -49,6 +54,8 @@ struct sending {
 	int pagemap;
 	bool no_scan;
 	uint8_t *buf;
+	uint8_t *batch;		/* frames that wait to be sent together */
+	size_t batched;		/* bytes of them */
 	uint64_t pages;
 	int64_t deadline;
 };
@@ -60,16 +67,33 @@ static bool is_zero(const uint8_t *page)
 	return !w[0] && !memcmp(page, page + 8, PAGE - 8);
 }
 
+static int flush(struct sending *s, struct err *e)
+{
+	size_t n = s->batched;
+
+	s->batched = 0;
+	return n ? link_send(s->l, s->batch, n, s->deadline, e) : 0;
+}
+
 static int send_pages(struct sending *s, uint32_t space, uint64_t addr, const uint8_t *p, size_t len, struct err *e)
 {
 	struct wire_mem m = { .space = space, .addr = addr };
 	uint8_t head[16];
 	ssize_t n = wire_put_mem(head, sizeof(head), &m);
+	int rc = 0;
 
 	if (n < 0)
 		return err_set(e, (int)n, "send memory");
 	s->pages += len / PAGE;
-	return frame_send_v(s->l, WIRE_MEM, 0, head, (size_t)n, p, len, s->deadline, e);
+	if (len > FEW || BATCH - s->batched < FRAME_HEAD + (size_t)n + len)
+		rc = flush(s, e);
+	if (rc || len > FEW)
+		return rc ? rc : frame_send_v(s->l, WIRE_MEM, 0, head, (size_t)n, p, len, s->deadline, e);
+	n = frame_put(s->batch + s->batched, BATCH - s->batched, WIRE_MEM, 0, head, (size_t)n, p, len);
+	if (n < 0)
+		return err_set(e, (int)n, "send memory");
+	s->batched += (size_t)n;
+	return 0;
 }
 
 /* Sends what is in the buffer, without the pages of zeros */
@@ -272,7 +296,8 @@ static bool has_descriptor(const struct image *img, size_t index)
 int mem_send(struct link *l, pid_t pid, const struct image *img, uint64_t *pages, int64_t deadline, struct err *e)
 {
 	AUTO_FREE uint8_t *buf = aligned_alloc(PAGE, CHUNK);
-	struct sending s = { .l = l, .pid = pid, .buf = buf, .deadline = deadline,
+	AUTO_FREE uint8_t *batch = malloc(BATCH);
+	struct sending s = { .l = l, .pid = pid, .buf = buf, .batch = batch, .deadline = deadline,
 			     .no_scan = getenv("MMIGRATE_NO_PAGEMAP_SCAN") != NULL };
 	AUTO_FD int pagemap = -1;
 	char path[48];
@@ -280,8 +305,8 @@ int mem_send(struct link *l, pid_t pid, const struct image *img, uint64_t *pages
 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
 	pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	if (pagemap < 0 || !buf)
-		return err_set(e, buf ? -errno : -ENOMEM, "read the page map of process %d", (int)pid);
+	if (pagemap < 0 || !buf || !batch)
+		return err_set(e, buf && batch ? -errno : -ENOMEM, "read the page map of process %d", (int)pid);
 	s.pagemap = pagemap;
 	for (size_t i = 0; i < img->n_vmas && !rc; i++) {
 		const struct image_vma *v = &img->vmas[i];
@@ -291,6 +316,8 @@ int mem_send(struct link *l, pid_t pid, const struct image *img, uint64_t *pages
 	}
 	for (size_t i = 0; i < img->n_objects && !rc; i++)
 		rc = send_object(&s, img, i, e);
+	if (!rc)
+		rc = flush(&s, e);
 	*pages = s.pages;
 	return rc;
 }

@@ -83,6 +83,7 @@ move() {
 	fi
 	stop "$program" TERM		# by now the deputy, which passes it on
 	stop "$pair" CONT		# ends by itself
+	sed -n 's/^rest //p' "$DIR/out" >>"$DIR/$where.seen"
 	program='' pair=''
 	rm -f "$DIR/answer" "$DIR/out"
 }
@@ -141,11 +142,13 @@ table() {
 	echo "machine  $(nproc) x $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), Linux $(uname -r), load $(cut -d' ' -f1 /proc/loadavg)"
 	echo "date     $(date -u +%F), medians of $RUNS runs, $MIB MiB"
 	echo
-	row "pause, random data, to TCP" "$(ratio "$plain" "$tcp")" x 1.15 "$(ms "$plain") ms, TCP $(ms "$tcp") ms"
-	row "pause, random data, TLS, to OpenSSL" "$(ratio "$tls_pause" "$tls")" x 1.25 "$(ms "$tls_pause") ms, OpenSSL $(ms "$tls") ms"
+	row "pause, random data, to TCP" "$(ratio "$plain" "$tcp")" x 1.15 \
+		"$(ms "$plain") ms, seen by the program $(ms "$(median plain.seen)"); TCP $(ms "$tcp")"
+	row "pause, random data, TLS, to OpenSSL" "$(ratio "$tls_pause" "$tls")" x 1.25 \
+		"$(ms "$tls_pause") ms, seen $(ms "$(median tls_pause.seen)"); OpenSSL $(ms "$tls")"
 	row "pages of zeros that travel" "$(($(median zero.pages) - $(median hello.pages)))" pages 100 \
 		"of $((MIB * 256)); more than of a small program"
-	row "pause, zeros, to TCP" "$(ratio "$zero" "$tcp")" x - "$(ms "$zero") ms"
+	row "pause, zeros, to TCP" "$(ratio "$zero" "$tcp")" x - "$(ms "$zero") ms, seen $(ms "$(median zero.seen)")"
 	row "pause, small program" "$(ms "$hello")" ms 15 "$(median hello.pages) pages"
 	row "64 threads: more than that" "$(more "$(median threads)" "$hello")" ms 30 "$(ms "$(median threads)") ms"
 	row "500 mappings: more than that" "$(more "$(median maps)" "$hello")" ms 30 "$(ms "$(median maps)") ms"

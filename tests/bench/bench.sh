@@ -34,6 +34,7 @@ stop() {
 	done
 	kill -KILL "$1" 2>/dev/null
 }
+# shellcheck disable=SC2317	# the trap calls it
 over() {
 	stop "$program" TERM
 	stop "$pair" TERM
@@ -138,7 +139,7 @@ table() {
 	local tcp tls plain tls_pause zero hello
 	tcp=$(median tcp) tls=$(median tls) plain=$(median plain) tls_pause=$(median tls_pause)
 	zero=$(median zero) hello=$(median hello)
-	echo "commit   $(git rev-parse --short HEAD 2>/dev/null || echo none)$(git diff --quiet HEAD 2>/dev/null || echo ', changed')"
+	echo "commit   $(git rev-parse --short HEAD 2>/dev/null || echo none)$(git diff --quiet HEAD -- . ":!$LAST" 2>/dev/null || echo ', changed')"
 	echo "machine  $(nproc) x $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), Linux $(uname -r), load $(cut -d' ' -f1 /proc/loadavg)"
 	echo "date     $(date -u +%F), medians of $RUNS runs, $MIB MiB"
 	echo

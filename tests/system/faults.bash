@@ -105,6 +105,25 @@ fault() {
 	counter_ends && mproxy_fault "$host" ""
 }
 
+lost_or_counting() {
+	[ -s "$(outside "$D")/status" ] || runs_somewhere
+}
+
+# may_be_lost WAY HOST kill STAGE - then its parent sees SIGKILL and the log says so; never on two hosts
+may_be_lost() {
+	mproxy_fault "$2" "$4=$3" && start_counter && mm hosta "$P" hostb && runs_on hostb "$P" || return
+	way "$1" || echo "mmigrate: exit status $?"
+	until_true lost_or_counting || return
+	if [ -s "$(outside "$D")/status" ]; then
+		ended_with "signal 9" && until_true grep -q E_PROGRAM_LOST "$(log_of hosta)" || return
+		[ -z "$(where_it_runs)" ] || return
+		awk '$2 != NR { print "line " NR ": " $0; exit 1 }' "$COUNTER" >&2 || return
+	else
+		counts_on && counter_ends || return
+	fi
+	mproxy_fault "$2" ""
+}
+
 # link WAY STAGE HOW - cut while the origin's session stands before that stage.  HOW: connections that are
 # ended, or the cable pulled and put back
 link() {

@@ -62,7 +62,11 @@ rows() {
 	while IFS=$'\t' read -r stage when; do
 		n=$((n + 1))
 		row "${label}$stage: it fails" fault $way hosta fail "$stage" $when
-		row "${label}$stage: the origin's session is killed" fault $way hosta kill "$stage" $when
+		if [[ $stage =~ ^($lost_when_killed)$ ]]; then
+			row "${label}$stage: the origin's session is killed" may_be_lost $way hosta kill "$stage"
+		else
+			row "${label}$stage: the origin's session is killed" fault $way hosta kill "$stage" $when
+		fi
 		[ $way != move ] && [ -z "$all" ] || row "${label}$stage: the connection ends" link $way "$stage" connections
 		[ -z "$all" ] || row "${label}$stage: the cable is pulled" link $way "$stage" cable
 	done < <(stages "$file" "$list")
@@ -81,6 +85,9 @@ rows() {
 	done < <(rebuilding)
 	[ $n -ge 14 ] || { echo "the target has too few steps: $n in all" >&2; exit 1; }
 }
+
+# The session holds a program there that is half made: with it, the program is lost, which must be said
+lost_when_killed='home: rebuilding|home: handing over'
 
 mkdir -p "$to"
 rows move hostb proxy/origin/move.c move_stages >"$to/faults-move.bats"

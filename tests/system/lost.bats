@@ -43,6 +43,10 @@ kill_sessions() {
 	done
 }
 
+comes_home() {
+	mm hosta home "$P" >"$HOSTS_DIR/home.log" 2>&1
+}
+
 kill_daemon() {
 	mproxy_stop "$1" KILL && mproxy_start "$1"
 }
@@ -86,7 +90,10 @@ kill_daemon() {
 	kill_daemon hosta
 	kill_daemon hostb
 	WAIT_S=60 more_came_out
-	until_true mm hosta home "$P"
+	# a session of an earlier daemon can't be asked; its successor can
+	kill_sessions hosta
+	WAIT_S=60 more_came_out
+	until_true comes_home
 	runs_on hosta "$P"
 	stream_is_right
 }

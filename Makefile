@@ -171,7 +171,7 @@ soak: check-ready
 check-ready:
 	@tests/setup.sh build check
 	@mkdir -p $(BUILD)
-	@$(MAKE) --no-print-directory all victims unit-programs $(BUILD)/tests/hostinit >$(BUILD)/make.log 2>&1 || \
+	@$(MAKE) --no-print-directory -j$$(nproc) all victims unit-programs $(BUILD)/tests/hostinit >$(BUILD)/make.log 2>&1 || \
 		{ tail -n 40 $(BUILD)/make.log; echo "0 passed, 1 failed"; exit 1; }
 
 .PHONY: unit-programs
@@ -182,15 +182,20 @@ unit-programs: $(UNIT_BIN) $(REPLAY_BIN)
 demo:
 	@tests/setup.sh build check
 	@echo "building (make all)..."
-	@$(MAKE) --no-print-directory -s all $(BUILD)/tests/hostinit
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all $(BUILD)/tests/hostinit >/dev/null
 	@BUILD=$(BUILD) tests/demo.sh
 
 LINT_SRC := $(wildcard common/*.c shim/*.c proxy/*.c proxy/*/*.c)
 
-.PHONY: lint
+LINT_TIDY := $(LINT_SRC:%=tidy-%)
+
+.PHONY: lint $(LINT_TIDY)
+$(LINT_TIDY): tidy-%:
+	@echo clang-tidy $*; clang-tidy --quiet $* -- -std=gnu11 $(CPPFLAGS) $(PKG_CFLAGS) 2>/dev/null
+
 lint:
 	@tests/setup.sh build lint
-	clang-tidy --quiet $(LINT_SRC) -- -std=gnu11 $(CPPFLAGS) $(PKG_CFLAGS)
+	@$(MAKE) --no-print-directory -k -j$$(nproc) $(LINT_TIDY)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=nullPointerOutOfMemory \
 		-D_GNU_SOURCE -DMSHIM_VERSION='"0"' -DPREFIX='""' -I. $(LINT_SRC)

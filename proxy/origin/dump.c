@@ -233,6 +233,9 @@ static int ask_itimers(struct inject *i, struct image *img, struct err *e)
 			rc = tracee_read(i->t, i->room, &v, sizeof(v));
 		if (rc)
 			return rc;
+		/* a periodic one stands at 0 while its SIGALRM waits to be taken; that starts it again */
+		if (!v.it_value.tv_sec && !v.it_value.tv_usec)
+			v.it_value = v.it_interval;
 		if (!v.it_value.tv_sec && !v.it_value.tv_usec)
 			continue;
 		one = image_add(img, itimers);

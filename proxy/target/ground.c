@@ -47,14 +47,28 @@ static int write_file(const char *path, struct err *e, const char *fmt, ...)
 	return 0;
 }
 
+/* A new user namespace fills the bounding set; the program had what this machine's processes have */
+static int keep_bounding_set(const bool had[64], struct err *e)
+{
+	for (int cap = 0; cap < 64; cap++)
+		if (!had[cap] && prctl(PR_CAPBSET_READ, cap) == 1 && prctl(PR_CAPBSET_DROP, cap))
+			return err_set(e, -errno, "drop a capability from the bounding set");
+	return 0;
+}
+
 /* One uid and one gid, under the numbers that the program knows (user_namespaces(7)) */
 static int new_user_namespace(const struct ground *g, struct err *e)
 {
+	bool had[64];
 	int rc;
 
+	for (int cap = 0; cap < 64; cap++)
+		had[cap] = prctl(PR_CAPBSET_READ, cap) == 1;
 	if (unshare(CLONE_NEWUSER))
 		return err_set(e, -errno, "make a user namespace");
-	rc = write_file("/proc/self/setgroups", e, "deny");
+	rc = keep_bounding_set(had, e);
+	if (!rc)
+		rc = write_file("/proc/self/setgroups", e, "deny");
 	if (!rc)
 		rc = write_file("/proc/self/uid_map", e, "%u %u 1", g->image_uid, g->uid);
 	if (!rc)

@@ -183,6 +183,7 @@ static int stage_go(void *ctx, struct err *e)
 
 	if (!rc)
 		rc = serve_until(o, WIRE_RUNNING, deadline_in_ms(TALK_MS), e);
+	o->paused_ns = clock_ns(CLOCK_MONOTONIC) - o->frozen_at;
 	handover_drop_holder(&o->handover);
 	return rc;
 }

@@ -55,7 +55,7 @@ struct origin {
 	struct freeze freeze;
 	struct handover handover;
 	struct target target;		/* where it goes, then where it is */
-	int64_t frozen_at;		/* CLOCK_MONOTONIC */
+	int64_t frozen_at, paused_ns;	/* CLOCK_MONOTONIC; how long, once it runs again */
 	uint64_t pages;
 	struct talk t;
 

@@ -340,12 +340,12 @@ static void say_moved(struct origin *o)
 {
 	json *extra = json_object();
 	char text[256];
-	double ms = (double)(clock_ns(CLOCK_MONOTONIC) - o->frozen_at) / 1e6;
 	bool running = o->relay.io != NULL;
 
 	snprintf(text, sizeof(text), "process %d (%s) runs on %s%s", (int)o->pid, o->comm, o->target.peer.name,
 		 running ? "" : " as soon as the link stands again");
-	json_put_int(extra, "pause_us", (int64_t)(ms * 1000));
+	if (o->paused_ns)
+		json_put_int(extra, "pause_us", o->paused_ns / 1000);
 	json_put_int(extra, "pages", (int64_t)o->pages);
 	json_put_str(extra, "mode", o->target.mode);
 	json_put_str(extra, "target", o->target.peer.name);

@@ -7,6 +7,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -221,7 +222,10 @@ static int to_exec_end(struct inject *i, int *status)
 		for (size_t k = 0; k < i->t->n_threads; k++)
 			if (i->t->threads[k].tid != i->th->tid)
 				waitpid(i->t->threads[k].tid, &other, __WALL | WNOHANG);
-		usleep(spins < 200 ? 10 : 1000);
+		if (spins < 40)
+			sched_yield();
+		else
+			usleep(spins < 200 ? 10 : 1000);
 	}
 }
 

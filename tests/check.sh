@@ -16,6 +16,8 @@ out=$BUILD/check
 rm -rf "$out" && mkdir -p "$out" || exit 1
 make=${MAKE:-make}
 passed=0 failed=0 skipped=0
+all=()
+[ "$what" != soak ] || all=(all)
 
 # part NAME COMMAND...
 part() {
@@ -64,16 +66,18 @@ if [ "$what" != unit ]; then
 	if [ "$(id -u)" = 0 ]; then
 		rm -rf "$BUILD/system"
 		for table in generate faults_rows; do
-			tests/system/$table.sh "$BUILD/system" $([ "$what" != soak ] || echo all) || {
+			tests/system/$table.sh "$BUILD/system" "${all[@]}" || {
 				echo "FAIL  $table.sh"
 				failed=$((failed + 1))
 			}
 		done
 		part hosts system_tests tests/system/hosts.bats
-		rest=$(ls "$BUILD"/system/*.bats tests/system/*.bats | grep -v '/hosts\.bats$')
+		rest=()
+		for file in "$BUILD"/system/*.bats tests/system/*.bats; do
+			[ "${file##*/}" = hosts.bats ] || rest+=("$file")
+		done
 		for i in $(seq "$([ "$what" = soak ] && echo "${SOAK_ROUNDS:-5}" || echo 1)"); do
-			# shellcheck disable=SC2086	# a list of files
-			part "system$([ "$i" = 1 ] || echo "-$i")" system_tests $rest
+			part "system$([ "$i" = 1 ] || echo "-$i")" system_tests "${rest[@]}"
 		done
 	else
 		skip_part system "the system tests make namespaces: they need root"

@@ -22,6 +22,7 @@ for program in "$1"/*; do
 	said=$(timeout 60 "$program" "${@:2}" </dev/null 2>&1 | tail -n 1)
 	if [ "$said" = ok ]; then
 		passed=$((passed + 1))
+		echo "ok    ${program##*/}"
 	else
 		failed="$failed ${program##*/}"
 		echo "FAIL  ${program##*/}: $said"

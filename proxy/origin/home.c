@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -49,7 +50,7 @@ struct home {
 	uint8_t *held;		/* the deputy's pump, as it was when it was held */
 	size_t held_len;
 	int ours, theirs;	/* the socket pair into the body */
-	bool frozen, entered, execed;
+	bool frozen, entered, execed, committed;
 	size_t threads;		/* so many, and none may be numbered here */
 };
 
@@ -329,9 +330,17 @@ static int listen_again(struct origin *o, struct err *e)
 /* A body that was not touched yet since its exec has no scratch area: it gets one, in its low memory */
 static int make_drivable(struct home *h, struct err *e)
 {
+	struct rlimit files;
+
 	if (!h->r.pid)
 		h->r = (struct restore){ .img = h->img, .pid = h->o->pid, .sock = take_fd(&h->ours),
 					 .body_sock = h->theirs, .home = true };
+	/* the image's own limit may be set already */
+	if (!prlimit(h->o->pid, RLIMIT_NOFILE, NULL, &files)) {
+		files.rlim_cur = files.rlim_max;
+		if (prlimit(h->o->pid, RLIMIT_NOFILE, &files, NULL))
+			return err_set(e, -errno, "make room for descriptors");
+	}
 	if (!h->r.base)
 		h->r.base = highest(h->o->pid) + 1 + SOCK_MAX_FDS;
 	return h->r.r.scratch ? 0 : remote_open(&h->r.r, h->o->pid, LOW_MEMORY, e);
@@ -453,8 +462,10 @@ static int stage_rebuild(void *ctx, struct err *e)
 static int stage_commit(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
+	int rc = serve_discard(h->o, e);
 
-	return serve_discard(h->o, e);
+	h->committed = !rc;
+	return rc;
 }
 
 /* Signals that the deputy took and the keeper never got */
@@ -532,6 +543,8 @@ int home_move(struct origin *o, struct err *e)
 		h->ours = h->theirs = -1;
 		h->t.mem = h->r.r.mem = h->r.sock = -1;
 		rc = stage_run(stages, ARRAY_SIZE(stages), h, progress, e);
+		if (rc && h->committed && !o->home)	/* there is no other copy: it must run */
+			rc = stage_go(h, e);
 	}
 	if (rc && h && h->threads && strcmp(o->target.peer.name, ASK_SELF)) {
 		rc = onward_move(o, ASK_SELF, e);

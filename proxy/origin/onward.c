@@ -25,7 +25,7 @@ struct onward {
 	struct target next;
 	struct image *survey;
 	char *image;
-	bool frozen, noted;
+	bool frozen, noted, committed;
 };
 
 static int caught_text(struct origin *o, char **text, struct err *e)
@@ -149,8 +149,10 @@ static int stage_ready(void *ctx, struct err *e)
 static int stage_commit(void *ctx, struct err *e)
 {
 	struct onward *w = ctx;
+	int rc = serve_discard(w->o, e);
 
-	return serve_discard(w->o, e);
+	w->committed = !rc;
+	return rc;
 }
 
 static int stage_go(void *ctx, struct err *e)
@@ -192,6 +194,12 @@ int onward_move(struct origin *o, const char *host, struct err *e)
 		rc = err_say(e, -ENOLINK, "the link to %s is down; try again when it stands", o->target.peer.name);
 	if (!rc)
 		rc = stage_run(stages, ARRAY_SIZE(stages), &w, progress, e);
+	if (rc && w.committed) {	/* it is the next one's, who hears of it as soon as the link stands */
+		log_warn("committed, not yet running: %s", e ? e->text : "");
+		if (w.next.l && serve_new_target(o, &w.next, e))
+			serve_recover(o);
+		rc = 0;
+	}
 	if (rc)
 		err_wrap(e, rc, "process %d stays on %s", (int)o->pid, o->target.peer.name);
 	image_free(w.survey);

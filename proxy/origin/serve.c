@@ -264,13 +264,13 @@ static int take_up(struct origin *o, unsigned state, struct err *e)
 {
 	uint8_t buf[16];
 
+	if (o->deputy_gone && state >= KEEPER_READY)
+		return serve_send(o, WIRE_DISCARD, buf,
+				  wire_put_discard(buf, sizeof(buf), &(struct wire_discard){ 0 }), e);
 	switch ((enum keeper_state)state) {
 	case KEEPER_READY:
 	case KEEPER_RUNNING:
 	case KEEPER_ENDED:
-		if (o->deputy_gone)
-			return serve_send(o, WIRE_DISCARD, buf,
-					  wire_put_discard(buf, sizeof(buf), &(struct wire_discard){ 0 }), e);
 		return serve_send(o, WIRE_GO, buf, wire_put_go(buf, sizeof(buf), &(struct wire_go){ 1 }), e);
 	case KEEPER_FROZEN:
 		return serve_send(o, WIRE_THAW, buf, wire_put_thaw(buf, sizeof(buf), &(struct wire_thaw){ 0 }), e);

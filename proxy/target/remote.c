@@ -228,6 +228,19 @@ int remote_unmap(struct remote *r, struct err *e)
 	return rc ? err_set(e, rc, "unmap the scratch area") : 0;
 }
 
+/* exec ends the other threads, and goes on when the end of each has been waited for */
+static int wait_for_exec(pid_t tid, int *status)
+{
+	for (;;) {
+		pid_t got = waitpid(-1, status, __WALL);
+
+		if (got == tid)
+			return WIFSTOPPED(*status) ? 0 : -ESRCH;
+		if (got < 0 && errno != EINTR)
+			return -errno;
+	}
+}
+
 int remote_exec(struct remote *r, uint64_t path, uint64_t argv, uint64_t envp, struct err *e)
 {
 	static const uint8_t code[] = { 0x0f, 0x05, 0xcc };
@@ -247,7 +260,7 @@ int remote_exec(struct remote *r, uint64_t path, uint64_t argv, uint64_t envp, s
 	if (!rc && ptrace(PTRACE_CONT, r->tid, 0, 0))
 		rc = -errno;
 	if (!rc)
-		rc = tracee_wait(r->tid, &status, NO_DEADLINE);
+		rc = wait_for_exec(r->tid, &status);
 	if (!rc && tracee_event(status) != PTRACE_EVENT_EXEC) {
 		rc = tracee_get_regs(r->tid, &regs);
 		if (!rc)

@@ -83,10 +83,7 @@ static int finish_process(void *ctx, struct err *e)
 
 static int finish_threads(void *ctx, struct err *e)
 {
-	struct restore *s = ctx;
-	int rc = remote_call(&s->r, NULL, e, "close the way in", SYS_close, (uint64_t)s->body_sock);
-
-	return rc ? rc : restore_threads(s, e);
+	return restore_threads(ctx, e);
 }
 
 static const struct stage begin_stages[] = {
@@ -138,8 +135,10 @@ static void release(struct restore *s)
  */
 int restore_go(struct restore *s, struct err *e)
 {
-	int rc = restore_locks(s, e), status;
+	int status, rc = remote_call(&s->r, NULL, e, "close the way in", SYS_close, (uint64_t)s->body_sock);
 
+	if (!rc)
+		rc = restore_locks(s, e);
 	if (!rc)
 		rc = restore_pending(s, e);
 

@@ -40,8 +40,10 @@ int stage_fault(const char *name, struct err *e)
 			continue;
 		if (!strncmp(what, "fail", 4))
 			return err_say(e, -EIO, "made to fail by MMIGRATE_FAULT");
-		if (!strncmp(what, "kill", 4))
+		if (!strncmp(what, "kill", 4)) {
 			kill(getpid(), SIGKILL);
+			_exit(128 + SIGKILL);	/* pid 1 of a namespace can't kill itself, but it can end */
+		}
 		if (!strncmp(what, "wait:", 5)) {
 			char path[256];
 

@@ -14,6 +14,7 @@
 #include "common/err.h"
 
 #define IMAGE_VERSION 1
+#define IMAGE_MOST_OBJECTS 120	/* their descriptors travel in one message, with two others */
 
 /* image_vma.kind */
 enum vma_kind {

@@ -42,7 +42,12 @@ struct frame_io {
 
 uint32_t frame_limit(unsigned type)
 {
-	return type == WIRE_IMAGE ? FRAME_IMAGE_MAX : FRAME_MAX;
+	static const unsigned texts[] = { WIRE_IMAGE, WIRE_OFFER, WIRE_VERDICT, WIRE_PREPARE, WIRE_SURVEYED };
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (texts[i] == type)
+			return FRAME_IMAGE_MAX;	/* they grow with the program's areas */
+	return FRAME_MAX;
 }
 
 /* ---- the head ------------------------------------------------------------------- */

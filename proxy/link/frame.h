@@ -31,7 +31,7 @@
 #define FRAME_MAGIC 0x31464d4du
 #define FRAME_HEAD 24
 #define FRAME_MAX ((1u << 20) + (64u << 10))	/* payload bytes, of most types */
-#define FRAME_IMAGE_MAX (64u << 20)
+#define FRAME_IMAGE_MAX (64u << 20)	/* of those that describe a program */
 
 struct frame {
 	uint16_t type;

@@ -528,5 +528,8 @@ int look_descriptors(struct look *l, struct err *e)
 		rc = settle_pipes(l);
 	if (!rc)
 		settle_objects(l);
+	if (l->img->n_objects > IMAGE_MOST_OBJECTS)
+		reasons_add(l->why, REASON_SHARED_MEMORY, NULL, "the program has %zu pieces of shared memory, %d can be moved",
+			    l->img->n_objects, IMAGE_MOST_OBJECTS);
 	return rc;
 }

@@ -7,6 +7,7 @@
  */
 #include "proxy/target/keeper.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -246,8 +247,9 @@ static int on_image(struct keeper *k, const void *p, size_t len, const int *fds,
 		return rc;
 	if (k->img->pid != k->body)
 		return err_say(e, -EINVAL, "the image is of process %d, prepared was %d", (int)k->img->pid, (int)k->body);
-	if (k->img->n_objects > SOCK_MAX_FDS - 2)
-		return err_say(e, -E2BIG, "the image has more than %d pieces of shared memory", SOCK_MAX_FDS - 2);
+	static_assert(IMAGE_MOST_OBJECTS + 2 <= SOCK_MAX_FDS, "one message holds them all");
+	if (k->img->n_objects > IMAGE_MOST_OBJECTS)
+		return err_say(e, -E2BIG, "the image has more than %d pieces of shared memory", IMAGE_MOST_OBJECTS);
 	if (k->img->pump.len)
 		rc = pump_state_set(k->pump, k->img->pump.p, k->img->pump.len);
 	if (rc)

@@ -80,17 +80,22 @@ int serve_connect_deputy(struct origin *o, struct err *e)
 	return n < 0 ? (int)n : sock_send(fd, buf, (size_t)n, NULL, 0, deadline_in_ms(5000));
 }
 
+/* What serve_until() waits for: kept until it has been looked at */
+static void catch_message(struct origin *o, unsigned type, const void *payload, size_t len)
+{
+	free(o->caught.buf);
+	o->caught = (struct talk){ .type = type, .buf = malloc(len + 1), .len = len, .size = len + 1 };
+	if (o->caught.buf && len)
+		memcpy(o->caught.buf, payload, len);
+	o->caught_it = o->caught.buf != NULL;
+}
+
 static void deputy_says(void *ctx, unsigned type, const void *payload, size_t len)
 {
 	struct origin *o = ctx;
 
-	if (type == o->awaited && !o->caught_it) {
-		free(o->caught.buf);
-		o->caught = (struct talk){ .type = type, .buf = malloc(len + 1), .len = len, .size = len + 1 };
-		if (o->caught.buf && len)
-			memcpy(o->caught.buf, payload, len);
-		o->caught_it = o->caught.buf != NULL;
-	}
+	if (type == o->awaited && !o->caught_it)
+		catch_message(o, type, payload, len);
 }
 
 void serve_lost(struct origin *o, const char *reason)
@@ -204,12 +209,7 @@ static void from_target(struct origin *o, const struct frame *f)
 		return;
 	}
 	if (o->awaited && (f->type == o->awaited || f->type == WIRE_FAIL)) {
-		free(o->caught.buf);
-		o->caught = (struct talk){ .type = f->type, .buf = malloc(f->length + 1), .len = f->length,
-					   .size = f->length + 1 };
-		if (o->caught.buf && f->length)
-			memcpy(o->caught.buf, f->payload, f->length);
-		o->caught_it = o->caught.buf != NULL;
+		catch_message(o, f->type, f->payload, f->length);
 		return;
 	}
 	switch (f->type) {

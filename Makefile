@@ -26,10 +26,10 @@ endif
 
 PROGRAMS := mproxy mmigrate mrestore mdeputy
 COMMON_SRC := $(wildcard common/*.c)
-LIB_SRC := $(COMMON_SRC) $(filter-out $(PROGRAMS:%=proxy/%.c),$(wildcard proxy/*.c proxy/*/*.c))
+LIB_SRC := $(COMMON_SRC) $(filter-out $(PROGRAMS:%=proxy/%.c) proxy/deputy/%,$(wildcard proxy/*.c proxy/*/*.c))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/o/%.o)
 # The deputy stands alone inside other people's processes: static, no sanitizer, common/ and its own files only
-DEPUTY_SRC := $(COMMON_SRC) $(wildcard proxy/twin/*.c) proxy/mdeputy.c
+DEPUTY_SRC := $(COMMON_SRC) $(wildcard proxy/twin/*.c proxy/deputy/*.c) proxy/mdeputy.c
 DEPUTY_OBJ := $(DEPUTY_SRC:%.c=$(BUILD)/static/%.o)
 SHIM_OBJ := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard shim/*.c))
 

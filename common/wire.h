@@ -31,6 +31,8 @@ typedef struct {
 	uint32_t len;
 } wire_blob;
 
+#define KIN_GONE 0xffffffffu	/* wire_kin.status: it has ended, and nobody here knows how */
+
 enum wire_route { WIRE_ROUTE_LINK, WIRE_ROUTE_ENDS, WIRE_ROUTE_DATA, WIRE_ROUTE_LOCAL };
 
 enum wire_type {

@@ -180,35 +180,30 @@ static bool stays(const struct image *img, const struct image_fd *f)
 	return img->opens[f->open].kind == OPEN_TWIN;
 }
 
-static int write_setup(struct handover *h, const char *sid, const char *state, struct err *e)
+int handover_setup(const struct image *img, bool rest, struct err *e)
 {
-	const struct image *img = h->f->img;
-	size_t room = img->n_fds * 20 + 16, size = room * 2 + strlen(state) + 4096;
-	AUTO_FREE uint8_t *streams = malloc(room), *closes = malloc(room), *buf = malloc(size);
+	size_t room = img->n_fds * 8 + 16;
+	AUTO_FREE uint8_t *handles = malloc(room), *closes = malloc(room), *buf = malloc(room * 2 + 64);
 	AUTO_FD int fd = memfd_create("deputy", MFD_CLOEXEC);
-	struct wire_deputy_setup m = { .sid = sid, .state = state };
+	struct wire_deputy_start m = { 0 };
 	struct bytes s, c;
 	ssize_t n;
 
-	if (fd < 0 || !streams || !closes || !buf)
+	if (fd < 0 || !handles || !closes || !buf)
 		return err_set(e, -ENOMEM, "describe the descriptors to the deputy");
-	s = bytes_of(streams, room);
+	s = bytes_of(handles, room);
 	c = bytes_of(closes, room);
 	for (size_t i = 0; i < img->n_fds; i++) {
-		const struct image_open *o = &img->opens[img->fds[i].open];
-
-		if (!stays(img, &img->fds[i])) {
+		if (stays(img, &img->fds[i])) {
+			bytes_put_le(&s, (uint64_t)img->opens[img->fds[i].open].stream, 4);
+			bytes_put_le(&s, (uint64_t)img->fds[i].fd, 4);
+		} else if (rest) {
 			bytes_put_le(&c, (uint64_t)img->fds[i].fd, 4);
-			continue;
 		}
-		bytes_put_le(&s, (uint64_t)o->stream, 4);
-		bytes_put_le(&s, (o->flags & O_ACCMODE) != O_RDONLY, 4);
-		bytes_put_le(&s, (uint64_t)img->fds[i].fd, 4);
-		bytes_put_le(&s, o->offset, 8);
 	}
-	m.streams = (wire_blob){ streams, (uint32_t)(s.at - streams) };
+	m.handles = (wire_blob){ handles, (uint32_t)(s.at - handles) };
 	m.close_fds = (wire_blob){ closes, (uint32_t)(c.at - closes) };
-	n = wire_put_deputy_setup(buf, size, &m);
+	n = wire_put_deputy_start(buf, room * 2 + 64, &m);
 	if (n < 0 || write(fd, buf, (size_t)n) != n)
 		return err_set(e, n < 0 ? (int)n : -EIO, "describe the descriptors to the deputy");
 	return take_fd(&fd);
@@ -255,8 +250,7 @@ static int probe(struct handover *h, struct err *e)
 	return rc ? err_wrap(e, rc, "try the deputy") : 0;
 }
 
-int handover_bring(struct handover *h, const char *deputy, const char *sid, const char *state, int listening,
-		   struct err *e)
+int handover_bring(struct handover *h, const char *deputy, struct err *e)
 {
 	const struct image *img = h->f->img;
 	AUTO_FD int exe = open(deputy, O_RDONLY | O_CLOEXEC);
@@ -267,12 +261,11 @@ int handover_bring(struct handover *h, const char *deputy, const char *sid, cons
 		h->there[k] = -1;
 	if (exe < 0)
 		return err_set(e, -errno, "open %s", deputy);
-	setup = write_setup(h, sid, state, e);
+	setup = handover_setup(img, true, e);
 	if (setup < 0)
 		return setup;
 	fds[BRING_EXE - 1] = exe;
 	fds[BRING_SETUP - 1] = setup;
-	fds[BRING_LISTEN - 1] = listening;
 	rc = in_leader(h, e);
 	if (!rc)
 		rc = bring_way_in(&h->f->inject, above, &h->sock, &h->there[BRING_SOCK], e);
@@ -313,8 +306,7 @@ static int write_strings(struct handover *h, uint64_t *argv, uint64_t *envp, str
 		pointers[n++] = at + (uint64_t)k;
 	if (!rc)
 		rc = put(h, 2048, pointers, (n + 1) * sizeof(pointers[0]), argv);
-	snprintf(env, sizeof(env), "MDEPUTY_FDS=%d,%d,%d", h->there[BRING_LISTEN], h->there[BRING_SETUP],
-		 h->there[BRING_SOCK]);
+	snprintf(env, sizeof(env), "MDEPUTY_FDS=%d,%d", h->there[BRING_SETUP], h->there[BRING_SOCK]);
 	snprintf(comm, sizeof(comm), "MDEPUTY_COMM=%s", h->f->img->comm);
 	if (!rc)
 		rc = put(h, 1024, env, strlen(env) + 1, &env_pointers[0]);

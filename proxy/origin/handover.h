@@ -16,11 +16,11 @@
 
 #include "proxy/origin/freeze.h"
 
-enum { BRING_SOCK, BRING_EXE, BRING_SETUP, BRING_LISTEN, BRING_COUNT };
+enum { BRING_SOCK, BRING_EXE, BRING_SETUP, BRING_COUNT };
 
 struct handover {
 	struct freeze *f;
-	int sock;			/* our end of the socket to the deputy; owned until taken */
+	int sock;			/* our end of the socket to the deputy, for the hub; owned until taken */
 	int there[BRING_COUNT];		/* their numbers in the program, -1: not there */
 	pid_t holder;			/* keeps the memory alive across the exec; 0: none */
 	bool quiet;
@@ -30,9 +30,10 @@ struct handover {
 	size_t uncloexec;		/* so many of image.fds have lost their CLOEXEC flag */
 };
 
-/* @deputy: path of mdeputy; @sid, @state: for the sessions to come; @listening: a listening socket */
-int handover_bring(struct handover *h, const char *deputy, const char *sid, const char *state, int listening,
-		   struct err *e) MUST_CHECK;
+/* @deputy: path of mdeputy */
+int handover_bring(struct handover *h, const char *deputy, struct err *e) MUST_CHECK;
+/* What a deputy of @img's program starts with, in a memfd.  @rest: it closes what doesn't stay */
+int handover_setup(const struct image *img, bool rest, struct err *e) MUST_CHECK;
 int handover_commit(struct handover *h, struct err *e) MUST_CHECK;
 void handover_back(struct handover *h);
 void handover_drop_holder(struct handover *h);	/* after GO is acknowledged */

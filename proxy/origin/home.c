@@ -33,6 +33,7 @@
 #include "common/sock.h"
 #include "common/stage.h"
 #include "proxy/origin/bring.h"
+#include "proxy/origin/hub.h"
 #include "proxy/target/body.h"
 #include "proxy/target/fill.h"
 #include "proxy/target/restore.h"
@@ -124,24 +125,15 @@ static int stage_check(void *ctx, struct err *e)
 
 /* ---- the deputy lays down its work ------------------------------------------------------------------------------ */
 
-static int tell_deputy(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e)
-{
-	uint8_t buf[512];
-	ssize_t n = len < 0 ? len : wire_pack(buf, sizeof(buf), type, 0, payload, (size_t)len);
-	int rc = n < 0 ? (int)n : o->relay.sock < 0 ? -ENOTCONN : sock_send(o->relay.sock, buf, (size_t)n, NULL, 0, deadline_in_ms(5000));
-
-	return rc ? err_set(e, rc, "tell the deputy %s", wire_name(type)) : 0;
-}
-
 static int hold(struct origin *o, uint32_t on, struct err *e)
 {
 	uint8_t buf[16];
 
-	return tell_deputy(o, WIRE_DEPUTY_HOLD, buf,
-			   wire_put_deputy_hold(buf, sizeof(buf), &(struct wire_deputy_hold){ on }), e);
+	return hub_tell(o, WIRE_DEPUTY_HOLD, buf,
+			wire_put_deputy_hold(buf, sizeof(buf), &(struct wire_deputy_hold){ on }), e);
 }
 
-/* What the program has read is taken out of the origin's pipes; then the deputy stands still */
+/* What the program has read is taken out of the origin's pipes; then the hub stands still */
 static int stage_hold(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
@@ -154,14 +146,17 @@ static int stage_hold(void *ctx, struct err *e)
 		uint8_t buf[32];
 
 		if (o->kind == OPEN_TWIN && (o->flags & O_ACCMODE) == O_RDONLY)
-			rc = tell_deputy(h->o, WIRE_TAKEN, buf, wire_put_taken(buf, sizeof(buf), &taken), e);
+			rc = hub_tell(h->o, WIRE_TAKEN, buf, wire_put_taken(buf, sizeof(buf), &taken), e);
 	}
 	for (int tries = 0; !rc && !h->held_len && tries < 100; tries++) {
 		rc = hold(h->o, 1, e);
 		if (!rc)
 			rc = serve_until(h->o, WIRE_DEPUTY_HELD, deadline_in_ms(TALK_MS), e);
 		if (!rc && wire_get_deputy_held(h->o->caught.buf, h->o->caught.len, &m))
-			rc = err_say(e, -EBADMSG, "the deputy's state can't be read");
+			rc = err_say(e, -EBADMSG, "the hub's state can't be read");
+		if (!rc && m.deputies.len > 4)
+			return err_say(e, -ECHILD, "the program has %u other processes there, and only one can come home",
+				       m.deputies.len / 4 - 1);
 		if (rc || !m.streams.len)
 			continue;
 		h->held = malloc(m.streams.len);
@@ -177,8 +172,8 @@ static void undo_hold(void *ctx)
 {
 	struct home *h = ctx;
 
-	if (!h->execed && hold(h->o, 0, NULL))
-		log_warn("the deputy couldn't be told to go on");
+	if (hold(h->o, 0, NULL))
+		log_warn("the hub couldn't be told to go on");
 }
 
 /* ---- into the deputy, and through its exec ------------------------------------------------------------------------ */
@@ -277,56 +272,6 @@ static int stage_exec(void *ctx, struct err *e)
 
 /* ---- the way back into mdeputy ------------------------------------------------------------------------------------ */
 
-static int write_setup(struct home *h, struct err *e)
-{
-	const struct image *img = h->img;
-	size_t room = img->n_fds * 20 + 16, size = room + h->held_len + 8192;
-	AUTO_FREE uint8_t *streams = malloc(room), *buf = malloc(size);
-	AUTO_FD int fd = memfd_create("deputy", MFD_CLOEXEC);
-	struct wire_deputy_setup m = { .sid = h->o->sid, .state = h->o->user };
-	struct bytes s;
-	uint32_t count;
-	ssize_t n;
-
-	if (fd < 0 || !streams || !buf || h->held_len < 20)
-		return err_set(e, -ENOMEM, "describe the descriptors to the deputy");
-	s = bytes_of(streams, room);
-	memcpy(&count, h->held + 16, 4);
-	for (size_t i = 0; i < img->n_fds; i++) {
-		const struct image_open *o = &img->opens[img->fds[i].open];
-		uint64_t offset = o->offset;
-
-		if (o->kind != OPEN_TWIN)
-			continue;
-		for (uint32_t k = 0; k < count && 20 + (k + 1) * 20 <= h->held_len; k++) {
-			uint32_t id;
-
-			memcpy(&id, h->held + 20 + k * 20, 4);
-			if (id == o->stream)
-				memcpy(&offset, h->held + 20 + k * 20 + 8, 8);
-		}
-		bytes_put_le(&s, (uint64_t)o->stream, 4);
-		bytes_put_le(&s, (o->flags & O_ACCMODE) != O_RDONLY, 4);
-		bytes_put_le(&s, (uint64_t)img->fds[i].fd, 4);
-		bytes_put_le(&s, offset, 8);
-	}
-	m.streams = (wire_blob){ streams, (uint32_t)(s.at - streams) };
-	m.pump = (wire_blob){ h->held, (uint32_t)h->held_len };
-	n = wire_put_deputy_setup(buf, size, &m);
-	if (n < 0 || write(fd, buf, (size_t)n) != n)
-		return err_set(e, n < 0 ? (int)n : -EIO, "describe the descriptors to the deputy");
-	return take_fd(&fd);
-}
-
-/* The listening socket went with the old deputy; its name is free again */
-static int listen_again(struct origin *o, struct err *e)
-{
-	char path[96];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s.sock", o->dir_deputy, o->sid);
-	return sock_listen(path, 0600, e);
-}
-
 /* A body that was not touched yet since its exec has no scratch area: it gets one, in its low memory */
 static int make_drivable(struct home *h, struct err *e)
 {
@@ -349,26 +294,29 @@ static int make_drivable(struct home *h, struct err *e)
 static int exec_deputy(struct home *h, struct err *e)
 {
 	struct remote *r = &h->r.r;
-	AUTO_FD int listening = listen_again(h->o, e);
-	AUTO_FD int setup = write_setup(h, e);
+	AUTO_FD int setup = handover_setup(h->img, false, e);
+	AUTO_FD int hub = hub_call(h->o, e);
+	AUTO_FD int ours = -1;
+	AUTO_FD int its = -1;
 	char path[4096], text[64];
 	uint64_t at, env, argv;
 	uint64_t pointers[4] = { 0 };
-	int sv[2], fds[3], rc = listening < 0 ? listening : setup < 0 ? setup : make_drivable(h, e);
+	int sv[2], fds[2], rc = hub < 0 ? hub : setup < 0 ? setup : make_drivable(h, e);
 
 	if (!rc)
 		rc = sock_pair(sv, e);
 	if (rc)
 		return rc;
-	fds[0] = listening;
-	fds[1] = setup;
-	fds[2] = sv[1];
-	rc = restore_give(&h->r, fds, 3, e);
-	close(sv[1]);
-	for (int k = 0; k < 3 && !rc; k++)
+	ours = sv[0];
+	fds[0] = setup;
+	its = fds[1] = sv[1];
+	rc = hub_join(hub, h->o->pid, ours, e);
+	if (!rc)
+		rc = restore_give(&h->r, fds, 2, e);
+	for (int k = 0; k < 2 && !rc; k++)
 		rc = remote_call(r, NULL, e, "keep a descriptor", SYS_fcntl, (uint64_t)(h->r.base + k), F_SETFD, 0);
 	snprintf(path, sizeof(path), "%s/mdeputy", h->o->env->libexec);
-	snprintf(text, sizeof(text), "MDEPUTY_FDS=%d,%d,%d", h->r.base, h->r.base + 1, h->r.base + 2);
+	snprintf(text, sizeof(text), "MDEPUTY_FDS=%d,%d", h->r.base, h->r.base + 1);
 	at = remote_put(r, path, strlen(path) + 1);
 	env = remote_put(r, text, strlen(text) + 1);
 	pointers[0] = remote_put(r, h->img->comm, strlen(h->img->comm) + 1);
@@ -376,12 +324,8 @@ static int exec_deputy(struct home *h, struct err *e)
 	argv = remote_put(r, pointers, sizeof(pointers));
 	if (!rc)
 		rc = remote_exec(r, at, argv, argv + 16, e);
-	if (rc) {
-		close(sv[0]);
+	if (rc)
 		return rc;
-	}
-	drop_fd(&h->o->relay.sock);
-	h->o->relay.sock = sv[0];
 	if (ptrace(PTRACE_SETOPTIONS, h->o->pid, 0, (void *)(uintptr_t)BODY_OPTIONS) ||
 	    ptrace(PTRACE_CONT, h->o->pid, 0, 0))
 		return err_set(e, -errno, "let the deputy run");
@@ -507,6 +451,7 @@ static int stage_go(void *ctx, struct err *e)
 	struct home *h = ctx;
 
 	requeue(h);
+	hub_quit(h->o);		/* its copies of the program's pipe ends go */
 	h->o->home = true;
 	return restore_go(&h->r, e);
 }

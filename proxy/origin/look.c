@@ -94,19 +94,50 @@ int look_file(struct look *l, const char *path, uint64_t inode, bool deleted, co
 
 /* ---- who it is -------------------------------------------------------------------------- */
 
-static void look_children(struct look *l, struct err *e)
+static int add_kin(struct look *l, pid_t pid, bool child)
+{
+	struct image_kin *k;
+	struct proc_stat st;
+
+	if (procfs_stat(pid, pid, &st, NULL))
+		return 0;	/* it has ended, or belongs to another pid namespace */
+	k = image_add(l->img, kin);
+	if (!k)
+		return -ENOMEM;
+	k->pid = pid;
+	k->pgid = st.pgrp;
+	k->session = st.session;
+	k->child = child;
+	return image_set_str(&k->comm, st.comm);
+}
+
+/* Those that stay: the parent, and the children.  A moved program's children have moved too, or are stand-ins */
+static int look_kin(struct look *l, pid_t ppid, struct err *e)
 {
 	AUTO_FREE int *tids = NULL;
-	int n = procfs_list(l->pid, "task", &tids, e);
+	int n = procfs_list(l->pid, "task", &tids, e), rc = n < 0 ? n : 0;
 
-	for (int i = 0; i < n; i++) {
-		char text[4096];
+	if (!rc && ppid > 1)
+		rc = add_kin(l, ppid, false);
+	for (int i = 0; i < n && !rc; i++) {
+		char text[65536], *at = text;
 		ssize_t len = procfs_read(l->pid, text, sizeof(text), "task/%d/children", tids[i]);
 
-		if (len > 0)
-			reasons_add(l->why, REASON_CHILDREN, NULL,
-				    "the program has children (%.*s) that would stay behind", (int)len - 1, text);
+		while (len > 0 && *at && !rc) {
+			pid_t pid = (pid_t)strtol(at, &at, 10);
+
+			if (pid <= 0)
+				break;
+			if (l->moved && !(l->stays && l->stays(l->ctx, pid)))
+				reasons_add(l->why, REASON_CHILDREN, NULL,
+					    "process %d was started by the program where it runs now; it can't move along yet",
+					    (int)pid);
+			else
+				rc = add_kin(l, pid, true);
+			at += strspn(at, " \n");
+		}
 	}
+	return rc ? err_set(e, rc, "look at the program's parent and children") : 0;
 }
 
 /* A namespace of its own is a container: its paths and pids mean something else here */
@@ -294,7 +325,6 @@ int look_process(struct look *l, struct err *e)
 	if (!l->moved)
 		look_namespaces(l);
 	look_credentials(l, &s);
-	look_children(l, NULL);
 	img->version = IMAGE_VERSION;
 	img->pid = l->pid;
 	img->ppid = st.ppid;
@@ -306,6 +336,8 @@ int look_process(struct look *l, struct err *e)
 	img->virtual = s.vm_size;
 	keep_mm(img, &st);
 	rc = image_set_str(&img->comm, st.comm);
+	if (!rc)
+		rc = look_kin(l, st.ppid, e);
 	if (!rc)
 		rc = keep_credentials(img, &s);
 	if (!rc)

@@ -25,6 +25,7 @@ struct look {
 	bool moved;			/* it isn't at its origin: twins are known, origin checks don't apply */
 	/* of a moved program: which streams its keeper serves, by the twin pipe's inode; may be NULL */
 	uint32_t (*stream_of)(void *ctx, uint64_t inode);
+	bool (*stays)(void *ctx, pid_t pid);	/* of a moved program: is this child a stand-in? */
 	void *ctx;
 };
 

@@ -16,6 +16,7 @@
 #include "common/scope.h"
 #include "common/stage.h"
 #include "proxy/image/cpu.h"
+#include "proxy/origin/hub.h"
 #include "proxy/origin/mem_send.h"
 #include "proxy/origin/pipes.h"
 
@@ -83,6 +84,26 @@ static int stage_prepare(void *ctx, struct err *e)
 	return ask_prepare(o, &o->target, o->survey, e);
 }
 
+static int stage_hub(void *ctx, struct err *e)
+{
+	struct origin *o = ctx;
+	int rc = hub_start(o, e);
+
+	if (!rc)
+		rc = o->hub = hub_call(o, e);
+	return rc < 0 ? rc : 0;
+}
+
+static void undo_hub(void *ctx)
+{
+	struct origin *o = ctx;
+
+	if (o->relay.sock < 0 && o->hub >= 0 && !hub_hello(o->hub, NULL))
+		o->relay.sock = take_fd(&o->hub);
+	hub_quit(o);
+	drop_fd(&o->hub);
+}
+
 static int stage_freeze(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
@@ -133,10 +154,17 @@ static int stage_bring(void *ctx, struct err *e)
 	snprintf(path, sizeof(path), "%s/mdeputy", o->env->libexec);
 	rc = origin_note_session(o, NULL, e);
 	if (!rc)
-		rc = origin_listen_for_deputy(o, e);
+		rc = handover_bring(&o->handover, path, e);
 	if (!rc)
-		rc = handover_bring(&o->handover, path, o->sid, o->user, o->deputy_listen, e);
-	drop_fd(&o->deputy_listen);
+		rc = hub_streams(o->hub, o->pid, o->freeze.img, e);
+	if (!rc)
+		rc = hub_join(o->hub, o->pid, o->handover.sock, e);
+	if (rc)
+		return rc;
+	drop_fd(&o->handover.sock);
+	rc = hub_hello(o->hub, e);
+	if (!rc)
+		o->relay.sock = take_fd(&o->hub);
 	return rc;
 }
 
@@ -194,6 +222,7 @@ static const struct stage move_stages[] = {
 	{ "asking the target",		stage_ask,	  NULL,		false },
 	{ "comparing clocks",		stage_clocks,	  NULL,		false },
 	{ "preparing the target",	stage_prepare,	  NULL,		false },
+	{ "starting the hub",		stage_hub,	  undo_hub,	false },
 	{ "freezing the program",	stage_freeze,	  undo_freeze,	false },
 	{ "saving its state",		stage_save,	  NULL,		false },
 	{ "sending its state",		stage_send_state, NULL,		false },

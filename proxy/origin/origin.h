@@ -5,7 +5,8 @@
  *	session.c	who asks what, and with which rights
  *	ask.c		connecting to a target, asking it, comparing clocks
  *	move.c		the way of a migration, from here, as a list of stages
- *	serve.c		after COMMIT: deputy and keeper talk, signals, broken links
+ *	hub.c		the way to the hub, which serves the program's deputies
+ *	serve.c		after COMMIT: hub and keeper talk, signals, broken links
  *	onward.c	from the target to a third host
  *	home.c		and back
  */
@@ -48,7 +49,7 @@ struct origin {
 
 	struct peers *peers;		/* as of the session's start */
 	int dir_sessions, dir_deputy;	/* directories, opened while privileged */
-	int deputy_listen;		/* the deputy's listening socket, until it has it */
+	int hub;			/* a connection that brings things to the hub; -1: none */
 
 	struct image *survey;
 	struct reasons why;
@@ -62,13 +63,16 @@ struct origin {
 	bool committed;
 
 	/* from COMMIT on */
-	struct relay relay;		/* link and deputy */
+	struct relay relay;		/* link and hub */
 	int signals;			/* signalfd: SIGCHLD */
 	int64_t retry_at;		/* when the link is tried again, 0: it stands */
 	int retry_ms;
 	bool stopping;			/* the deputy stands before SIGSTOP until the program has stopped */
 	bool more;			/* frames are there already: don't wait */
-	bool deputy_gone, discarded, over, home;
+	bool deputy_gone;		/* the hub, and with it all deputies */
+	bool hub_done;			/* the hub said that all has ended in order */
+	bool leader_gone;		/* the leader's deputy; there may be others */
+	bool discarded, over, home;
 	unsigned awaited;		/* a frame of the target's that somebody waits for */
 	struct talk caught;
 	bool caught_it;
@@ -83,7 +87,6 @@ void origin_answer(struct origin *o, int code, const char *text, json *extra /* 
 void origin_progress(struct origin *o, const char *stage);
 void origin_report(struct origin *o, const char *state);		/* up the leash */
 int origin_note_session(struct origin *o, const char *next, struct err *e) MUST_CHECK;	/* sessions/SID.json */
-int origin_listen_for_deputy(struct origin *o, struct err *e) MUST_CHECK;
 void origin_forget_session(struct origin *o);
 int origin_keep_capabilities(uint64_t caps, struct err *e) MUST_CHECK;
 
@@ -115,7 +118,7 @@ int serve_memory(struct origin *o, serve_memory_fn *take, void *ctx, struct err 
 /* COMMIT of a way onward or home: 0 when the present target's frozen copy is dead, for certain */
 int serve_discard(struct origin *o, struct err *e) MUST_CHECK;
 int serve_new_target(struct origin *o, struct target *next, struct err *e) MUST_CHECK;
-int serve_connect_deputy(struct origin *o, struct err *e) MUST_CHECK;
+int serve_connect_hub(struct origin *o, struct err *e) MUST_CHECK;
 void serve_lost(struct origin *o, const char *reason);
 
 /* ---- onward.c, home.c ----------------------------------------------------------------------------------- */

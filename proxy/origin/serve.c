@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * serve.c - After COMMIT: the deputy and the keeper talk, and the session carries it
+ * serve.c - After COMMIT: the deputies' hub and the keeper talk, and the session carries it
  *
- * A poll loop over the deputy's socket, the link, the leash and SIGCHLD.  The deputy takes its
- * signals itself; only SIGSTOP can't be caught, so that the session stays attached by ptrace and
- * holds it back until the program has stopped.
+ * A poll loop over the hub's socket, the link, the leash and SIGCHLD.  The deputies take their
+ * signals themselves; only SIGSTOP can't be caught, so that the session stays attached to the
+ * leader's by ptrace and holds it back until the program has stopped.
  *
- *	link STANDS ──error──▶ RETRYING (deputy's socket closed) ──RESUMED──▶ STANDS
+ *	link STANDS ──error──▶ RETRYING (hub's socket closed) ──RESUMED──▶ STANDS
  *
  * After each reconnection both ends get fresh sockets, and agree anew on what has arrived.
  */
@@ -26,6 +26,7 @@
 #include "common/log.h"
 #include "common/scope.h"
 #include "common/sock.h"
+#include "proxy/origin/hub.h"
 #include "proxy/target/keeper.h"
 
 #ifndef PTRACE_EVENT_STOP
@@ -58,26 +59,43 @@ static void drop_link(struct origin *o, const char *why)
 	o->retry_at = clock_ns(CLOCK_MONOTONIC);
 }
 
-/* ---- the deputy ------------------------------------------------------------------------------------------ */
+/* ---- the hub and the leader's deputy ------------------------------------------------------------------------ */
 
-int serve_connect_deputy(struct origin *o, struct err *e)
+int serve_connect_hub(struct origin *o, struct err *e)
 {
-	uint8_t payload[16], buf[64];
-	char path[96];
-	ssize_t n;
-	int fd;
+	AUTO_FD int fd = hub_call(o, e);
+	uint8_t buf[16];
+	int rc = fd < 0 ? fd : hub_hello(fd, e);
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s.sock", o->dir_deputy, o->sid);
-	fd = sock_connect(path, e);
-	if (fd < 0)
-		return fd;
+	if (rc)
+		return rc;
 	drop_fd(&o->relay.sock);
-	o->relay.sock = fd;
+	o->relay.sock = take_fd(&fd);
 	/* a way home that broke off, perhaps with the session before us, may have left it held */
-	n = wire_put_deputy_hold(payload, sizeof(payload), &(struct wire_deputy_hold){ 0 });
-	if (n > 0)
-		n = wire_pack(buf, sizeof(buf), WIRE_DEPUTY_HOLD, 0, payload, (size_t)n);
-	return n < 0 ? (int)n : sock_send(fd, buf, (size_t)n, NULL, 0, deadline_in_ms(5000));
+	return hub_tell(o, WIRE_DEPUTY_HOLD, buf,
+			wire_put_deputy_hold(buf, sizeof(buf), &(struct wire_deputy_hold){ 0 }), e);
+}
+
+/* All deputies ended, as their processes did; or the hub was killed, and then the program goes too */
+static void hub_gone(struct origin *o)
+{
+	uint8_t buf[16];
+
+	o->deputy_gone = true;
+	o->over = o->discarded;
+	if (o->over || o->hub_done)
+		return;
+	log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "the hub of process %d is gone: its program is ended", (int)o->pid);
+	if (serve_send(o, WIRE_DISCARD, buf, wire_put_discard(buf, sizeof(buf), &(struct wire_discard){ 0 }), NULL))
+		log_debug("the target will be told when the link stands again");
+}
+
+/* Its socket ended */
+static void hub_left(struct origin *o)
+{
+	drop_fd(&o->relay.sock);
+	if (o->relay.io && !o->deputy_gone && serve_connect_hub(o, NULL))
+		hub_gone(o);
 }
 
 /* What serve_until() waits for: kept until it has been looked at */
@@ -90,39 +108,32 @@ static void catch_message(struct origin *o, unsigned type, const void *payload, 
 	o->caught_it = o->caught.buf != NULL;
 }
 
-static void deputy_says(void *ctx, unsigned type, const void *payload, size_t len)
+static void hub_says(void *ctx, unsigned type, const void *payload, size_t len)
 {
 	struct origin *o = ctx;
 
+	o->hub_done |= type == WIRE_HUB_QUIT;
 	if (type == o->awaited && !o->caught_it)
 		catch_message(o, type, payload, len);
 }
 
 void serve_lost(struct origin *o, const char *reason)
 {
-	uint8_t payload[512], buf[600];
+	uint8_t payload[512];
 	ssize_t n = wire_put_deputy_lost(payload, sizeof(payload), &(struct wire_deputy_lost){ reason });
 
 	log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "%s", reason);
-	if (o->relay.sock < 0 && serve_connect_deputy(o, NULL))
+	if (o->relay.sock < 0 && serve_connect_hub(o, NULL))
 		return;
-	if (n > 0)
-		n = wire_pack(buf, sizeof(buf), WIRE_DEPUTY_LOST, 0, payload, (size_t)n);
-	if (n > 0 && sock_send(o->relay.sock, buf, (size_t)n, NULL, 0, deadline_in_ms(5000)))
-		log_err("the deputy couldn't be told either");
+	if (hub_tell(o, WIRE_DEPUTY_LOST, payload, n, NULL))
+		log_err("the deputies couldn't be told either");
 }
 
-/* The deputy ended: as the program did, or somebody killed it, and then the program goes too */
+/* As its process did, or somebody killed it: the hub knows, and tells the keeper */
 static void deputy_ended(struct origin *o, int status)
 {
-	uint8_t buf[16];
-
-	log_info("the deputy ended with status %x", (unsigned)status);
-	o->deputy_gone = true;
-	drop_fd(&o->relay.sock);
-	o->over = o->discarded;
-	if (!o->over && serve_send(o, WIRE_DISCARD, buf, wire_put_discard(buf, sizeof(buf), &(struct wire_discard){ 0 }), NULL))
-		log_debug("the target will be told when the link stands again");
+	log_info("the leader's deputy ended with status %x", (unsigned)status);
+	o->leader_gone = true;
 }
 
 /* SIGSTOP is about to stop the deputy: the program first */
@@ -158,7 +169,7 @@ static void reap(struct origin *o)
 
 	while (read(o->signals, &s, sizeof(s)) == sizeof(s))
 		;
-	while (!o->deputy_gone && waitpid(o->pid, &status, WNOHANG | __WALL) == o->pid) {
+	while (!o->leader_gone && waitpid(o->pid, &status, WNOHANG | __WALL) == o->pid) {
 		if (WIFSTOPPED(status))
 			deputy_stopped(o, status);
 		else
@@ -198,7 +209,7 @@ static void from_target(struct origin *o, const struct frame *f)
 		int rc = relay_to_sock(&o->relay, f);
 
 		if (rc && rc != -EAGAIN)
-			drop_fd(&o->relay.sock);
+			hub_left(o);
 		return;
 	}
 	if (o->take_memory && (f->type == WIRE_MEM || f->type == WIRE_MEM_END)) {
@@ -301,13 +312,12 @@ static void retry(struct origin *o)
 		return;
 	}
 	o->retry_at = 0;
+	o->deputy_gone = o->deputy_gone || (o->relay.sock < 0 && serve_connect_hub(o, NULL));
 	o->relay.io = frame_io_new(o->target.l, RELAY_QUEUE);
 	if (!o->relay.io || take_up(o, state, &e)) {
 		drop_link(o, "out of memory");
 		return;
 	}
-	if (!o->deputy_gone && o->relay.sock < 0 && serve_connect_deputy(o, &e))
-		log_warn("%s", e.text);
 	log_info("the link to %s stands", o->target.peer.name);
 }
 
@@ -395,12 +405,9 @@ int serve_step(struct origin *o, int64_t deadline)
 	if (p[3].revents)
 		reap(o);
 	if (p[1].revents & POLLOUT && relay_flush_sock(&o->relay) == -EPIPE)
-		drop_fd(&o->relay.sock);
-	if (p[1].revents & (POLLIN | POLLHUP) && o->relay.sock >= 0) {
-		rc = relay_from_sock(&o->relay, deputy_says, o);
-		if (rc)
-			drop_fd(&o->relay.sock);
-	}
+		hub_left(o);
+	else if (p[1].revents & (POLLIN | POLLHUP) && relay_from_sock(&o->relay, hub_says, o))
+		hub_left(o);
 	if (p[2].revents & POLLIN)
 		from_leash(o);
 	if (o->home || o->over)
@@ -519,8 +526,8 @@ int serve_new_target(struct origin *o, struct target *next, struct err *e)
 		return err_set(e, -ENOMEM, "serve the program");
 	if (origin_note_session(o, NULL, e))
 		log_warn("%s", e ? e->text : "the session's file couldn't be written");
-	if (serve_connect_deputy(o, e))
-		log_warn("%s", e ? e->text : "no way to the deputy");
+	if (serve_connect_hub(o, e))
+		log_warn("%s", e ? e->text : "no way to the hub");
 	origin_report(o, "away");
 	return serve_send(o, WIRE_GO, buf, wire_put_go(buf, sizeof(buf), &(struct wire_go){ 0 }), e);
 }
@@ -530,7 +537,6 @@ int serve_begin(struct origin *o, struct err *e)
 {
 	uint8_t buf[16];
 
-	o->relay.sock = take_fd(&o->handover.sock);
 	o->relay.io = frame_io_new(o->target.l, RELAY_QUEUE);
 	if (!o->relay.io)
 		return err_set(e, -ENOMEM, "serve the program");
@@ -542,7 +548,6 @@ int serve_begin(struct origin *o, struct err *e)
 /* Committed, but something failed before GO was out: the deputy runs, and the link is made anew */
 void serve_recover(struct origin *o)
 {
-	drop_fd(&o->handover.sock);
 	if (!o->relay.io && ptrace(PTRACE_CONT, o->pid, 0, 0) && errno != ESRCH)
 		log_warn("let the deputy run: %s", strerror(errno));
 	if (!o->retry_at)

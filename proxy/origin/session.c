@@ -33,6 +33,7 @@
 #include "common/scope.h"
 #include "common/sock.h"
 #include "proxy/link/identity.h"
+#include "proxy/origin/hub.h"
 #include "proxy/target/keeper.h"
 #include "proxy/trace/procfs.h"
 
@@ -209,16 +210,6 @@ static int open_files(struct origin *o, struct err *e)
 	return o->dir_deputy < 0 ? o->dir_deputy : open_signals(o, e);
 }
 
-/* As the program's user: the directory is open to all who get that far */
-int origin_listen_for_deputy(struct origin *o, struct err *e)
-{
-	char path[96];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s.sock", o->dir_deputy, o->sid);
-	o->deputy_listen = sock_listen(path, 0600, e);
-	return o->deputy_listen < 0 ? o->deputy_listen : 0;
-}
-
 static int new_sid(struct origin *o, struct err *e)
 {
 	uint8_t random[SID_LEN / 2];
@@ -261,7 +252,7 @@ static struct origin *origin_new(const struct session_env *env)
 	if (!o)
 		return NULL;
 	o->env = env;
-	o->client = o->dir_sessions = o->dir_deputy = o->deputy_listen = o->signals = -1;
+	o->client = o->dir_sessions = o->dir_deputy = o->hub = o->signals = -1;
 	o->relay.sock = o->handover.sock = -1;
 	o->freeze.t.mem = -1;
 	return o;
@@ -574,6 +565,15 @@ int origin_resume(const struct session_env *env, const char *sid)
 	if (rc == -EBUSY) {	/* somebody else is attached: another session is at work */
 		log_warn("%s", e.text);
 		return 1;
+	}
+	if (rc == -ESRCH) {	/* its deputy has ended; others of its program may go on */
+		int hub = hub_call(o, NULL);
+
+		o->leader_gone = true;
+		if (hub >= 0) {
+			close(hub);
+			rc = 1;
+		}
 	}
 	log_info("taking the session over: the process %s", rc == 1 ? "is a deputy" : rc ? "is gone" : "never moved");
 	if (!rc) {

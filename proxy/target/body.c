@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,23 +25,17 @@
 
 #define BODY_SOCK 3
 
-/* fork() under a chosen pid (clone3(2), CAP_CHECKPOINT_RESTORE).  @flags: CLONE_PARENT or 0 */
-static pid_t fork_as(pid_t pid, uint64_t flags)
-{
-	struct clone_args args = {
-		.flags = flags,
-		.exit_signal = (flags & CLONE_PARENT) ? 0 : SIGCHLD,	/* CLONE_PARENT: as the caller's */
-		.set_tid = (uint64_t)(uintptr_t)&pid,
-		.set_tid_size = 1,
-	};
-	long rc = syscall(SYS_clone3, &args, sizeof(args));
-
-	return rc < 0 ? -errno : (pid_t)rc;
-}
-
 /* In the child, plain C: what survives an exec */
-static NORETURN void become_body(const struct image *img, int sock)
+struct becoming {
+	const struct image *img;
+	int sock;
+};
+
+static void become_body(void *ctx)
 {
+	const struct becoming *b = ctx;
+	const struct image *img = b->img;
+	int sock = b->sock;
 	char *argv[] = { img->comm ? img->comm : (char *)"program", NULL }, *envp[] = { NULL };
 	struct rlimit core;
 	sigset_t none;
@@ -70,69 +63,6 @@ static NORETURN void become_body(const struct image *img, int sock)
 		_exit(EPIPE);
 	execve(img->exe ? img->exe : "", argv, envp);
 	_exit(errno);
-}
-
-static NORETURN void stand_in(void)
-{
-	close_range(0, ~0U, 0);
-	for (;;)
-		pause();
-}
-
-/*
- * Session and group can only be inherited, or led: the body is born of a stand-in for its leader,
- * as a child of this process all the same (CLONE_PARENT).  Numbers that are 0 or not ours to have
- * (the leader is unknown) are left out.
- */
-static pid_t born_in_session(const struct image *img, int sock)
-{
-	pid_t pid = (pid_t)img->pid, sid = (pid_t)img->session, pgid = (pid_t)img->pgid, leader, child;
-	int report[2], got = -EPIPE;
-
-	if (sid <= 1 || sid == pid) {
-		child = fork_as(pid, 0);
-		if (!child) {
-			if (sid == pid)
-				setsid();
-			else
-				setpgid(0, 0);
-			become_body(img, sock);
-		}
-		return child;
-	}
-	if (pipe2(report, O_CLOEXEC))
-		return -errno;
-	leader = fork_as(sid, 0);
-	if (!leader) {
-		pid_t group = 0;
-
-		setsid();
-		if (pgid > 1 && pgid != sid && pgid != pid) {
-			group = fork_as(pgid, 0);
-			if (!group) {
-				setpgid(0, 0);
-				stand_in();
-			}
-			if (group > 0)
-				setpgid(group, group);
-		}
-		child = fork_as(pid, CLONE_PARENT);
-		if (!child) {
-			if (pgid == pid)
-				setpgid(0, 0);
-			else if (group > 0)
-				setpgid(0, group);
-			become_body(img, sock);
-		}
-		if (write(report[1], &child, sizeof(child)) < 0)
-			_exit(1);
-		stand_in();
-	}
-	close(report[1]);
-	if (leader > 0 && read(report[0], &got, sizeof(got)) != sizeof(got))
-		got = -EPIPE;
-	close(report[0]);
-	return leader < 0 ? leader : got;
 }
 
 int body_pass_exec(pid_t pid, struct err *e)
@@ -178,8 +108,9 @@ static int to_exec(pid_t pid, const char *exe, struct err *e)
 	}
 }
 
-int body_make(const struct image *survey, pid_t *pid, int *sock, int *body_sock, struct err *e)
+int body_make(const struct image *survey, struct kin *kin, pid_t *pid, int *sock, int *body_sock, struct err *e)
 {
+	struct becoming b = { .img = survey };
 	AUTO_FD int ours = -1;
 	AUTO_FD int its = -1;
 	int sv[2], rc;
@@ -191,7 +122,8 @@ int body_make(const struct image *survey, pid_t *pid, int *sock, int *body_sock,
 		return rc;
 	ours = sv[0];
 	its = sv[1];
-	child = born_in_session(survey, its);
+	b.sock = its;
+	child = kin_give_birth(kin, survey, become_body, &b);
 	if (child < 0)
 		return err_set(e, child, "make a process with pid %d", (int)survey->pid);
 	close(take_fd(&its));

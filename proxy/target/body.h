@@ -11,13 +11,13 @@
 
 #include <sys/types.h>
 
-#include "proxy/image/image.h"
+#include "proxy/target/kin.h"
 
 /* What a traced body is told to report */
 #define BODY_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE)
 
-/* *@sock: our end of a socket pair to the body; *@body_sock: the number of its end there */
-int body_make(const struct image *survey, pid_t *pid, int *sock, int *body_sock, struct err *e) MUST_CHECK;
+/* *@sock: our end of a socket pair to the body; *@body_sock: the number of its end there.  @kin gets the stand-ins */
+int body_make(const struct image *survey, struct kin *kin, pid_t *pid, int *sock, int *body_sock, struct err *e) MUST_CHECK;
 
 /* From PTRACE_EVENT_EXEC to the first instruction: one step, else execve's result lands in rax */
 int body_pass_exec(pid_t pid, struct err *e) MUST_CHECK;

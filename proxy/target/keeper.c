@@ -46,6 +46,7 @@ struct keeper {
 	struct pump *pump;
 	struct image *img;
 	struct restore *restore;
+	struct kin kin;
 	pid_t body;
 	int uffd;
 	struct keeper_stream {
@@ -199,7 +200,9 @@ static int on_prepare(struct keeper *k, const void *p, size_t len, const int *fd
 	if (!k->restore)
 		return err_set(e, -ENOMEM, "prepare");
 	k->restore->sock = k->restore->r.mem = -1;
-	rc = body_make(survey, &k->body, &k->restore->sock, &k->restore->body_sock, e);
+	rc = kin_open(&k->kin, e);
+	if (!rc)
+		rc = body_make(survey, &k->kin, &k->body, &k->restore->sock, &k->restore->body_sock, e);
 	if (rc)
 		return rc;
 	k->state = KEEPER_PREPARED;
@@ -591,7 +594,8 @@ static void deliver(struct keeper *k, const struct wire_signal *s)
 	if (s->signo == SIGCONT)
 		k->stopped = false;
 	if (s->code >= 0 || s->code == SI_TKILL) {
-		if (!kill_as((pid_t)s->pid, k->body, (int)s->signo))
+		if (!kin_kill(&k->kin, (pid_t)s->pid, k->body, (int)s->signo) &&
+		    !kill_as((pid_t)s->pid, k->body, (int)s->signo))
 			kill(k->body, (int)s->signo);
 		return;
 	}
@@ -616,7 +620,7 @@ static void pump_detached(void *ctx UNUSED)
 {
 }
 
-static const struct pump_ops pump_ops = { pump_message, pump_detached, NULL };
+static const struct pump_ops pump_ops = { .message = pump_message, .detached = pump_detached };
 
 /* ---- the program's own doings ------------------------------------------------------------------------------ */
 
@@ -653,16 +657,32 @@ static void body_changed(struct keeper *k, int status)
 	}
 }
 
+static bool reaps(const struct keeper *k)
+{
+	return k->state == KEEPER_RUNNING || k->state == KEEPER_ENDED;
+}
+
+/* The program's parent is a stand-in: it tells what its child does */
+static void hear_reports(struct keeper *k)
+{
+	struct kin_report r;
+
+	while (k->kin.reports >= 0 && read(k->kin.reports, &r, sizeof(r)) == sizeof(r))
+		if (r.pid == k->body)
+			body_changed(k, r.status);
+}
+
 static void reap(struct keeper *k)
 {
 	int status;
 	pid_t pid;
 
-	if (k->state != KEEPER_RUNNING && k->state != KEEPER_ENDED)
+	if (!reaps(k))
 		return;		/* while it is traced, each stop belongs to whoever waits for it */
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | __WALL)) > 0)
 		if (pid == k->body)
 			body_changed(k, status);
+	hear_reports(k);
 }
 
 static void read_signals(struct keeper *k)
@@ -724,17 +744,20 @@ static int keep(struct keeper *k)
 	int more = 0;
 
 	while (!k->quit) {
-		struct pollfd p[4] = {
+		struct pollfd p[5] = {
 			{ .fd = k->control, .events = POLLIN },
 			{ .fd = k->listening, .events = POLLIN },
 			{ .fd = k->signals, .events = POLLIN },
 			{ .fd = pumps(k) ? pump_fd(k->pump) : -1, .events = POLLIN },
+			{ .fd = reaps(k) ? k->kin.reports : -1, .events = POLLIN },
 		};
 
 		if (poll(p, ARRAY_SIZE(p), more ? 0 : -1) < 0 && errno != EINTR)
 			return 1;
 		if (p[2].revents)
 			read_signals(k);
+		if (p[4].revents)
+			reap(k);
 		if (p[0].revents)
 			read_control(k);
 		if (p[1].revents)
@@ -755,7 +778,8 @@ int keeper_run(int control, int listening, const struct policy *policy)
 
 	if (!k)
 		return 1;
-	*k = (struct keeper){ .control = control, .listening = listening, .policy = policy, .uffd = -1 };
+	*k = (struct keeper){ .control = control, .listening = listening, .policy = policy, .uffd = -1,
+			      .kin = { .reports = -1, .to_us = -1 } };
 	if (set_up(k, &e))
 		log_err("%s", e.text);
 	else
@@ -764,6 +788,7 @@ int keeper_run(int control, int listening, const struct policy *policy)
 		log_err("the keeper gives up: %s", e.text[0] ? e.text : strerror(errno));
 	pump_free(k->pump);
 	image_free(k->img);
+	kin_close(&k->kin);
 	free(k->restore);
 	free(k);
 	return rc;

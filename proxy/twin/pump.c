@@ -80,6 +80,7 @@ struct pump {
 	struct stream_tools tools;
 	struct channel *channel;
 	struct stream *streams[PUMP_MOST_STREAMS];
+	bool closed[PUMP_MOST_STREAMS];		/* and the owner knows */
 	unsigned count;
 	struct memory *memory;
 	unsigned memories;
@@ -667,6 +668,20 @@ static void note_event(struct pump *p, const struct epoll_event *ev)
 	}
 }
 
+/* The program's end is closed: a source that is gone, a sink that ended.  (Readers that left don't close it) */
+static void tell_closed(struct pump *p)
+{
+	for (unsigned i = 0; i < p->count && p->ops->closed; i++) {
+		struct stream *s = p->streams[i];
+
+		if (p->closed[i] ||
+		    stream_state(s) != (stream_side(s) == STREAM_SOURCE ? STREAM_GONE : STREAM_ENDED))
+			continue;
+		p->closed[i] = true;
+		p->ops->closed(p->ctx, stream_id(s));
+	}
+}
+
 int pump_run(struct pump *p)
 {
 	struct epoll_event ev[64];
@@ -682,6 +697,7 @@ int pump_run(struct pump *p)
 	for (unsigned i = 0; i < p->count; i++)
 		(void)stream_work(p->streams[i]);
 	more |= put_all(p);
+	tell_closed(p);
 	if (more)
 		kick(p);
 	return more;
@@ -781,6 +797,14 @@ bool pump_drained(struct pump *p)
 bool pump_written(struct pump *p)
 {
 	return all_drained(p, true);
+}
+
+bool pump_flushed(struct pump *p)
+{
+	for (unsigned i = 0; i < p->count; i++)
+		if (stream_side(p->streams[i]) == STREAM_SINK && !stream_flushed(p->streams[i]))
+			return false;
+	return true;
 }
 
 /* ---- moving on ---------------------------------------------------------------- */

@@ -38,11 +38,13 @@
  *		LOCAL one from the session.  @payload is to be decoded with wire_get_*()
  * @detached:	The session's socket ended and was closed.  Not called for one that was replaced
  * @refused:	A message was malformed, absurd or unknown, without effect; for the log, may be NULL
+ * @closed:	The program has closed its end of a stream for good, and so did the pump; may be NULL
  */
 struct pump_ops {
 	void (*message)(void *ctx, unsigned type, const void *payload, size_t len);
 	void (*detached)(void *ctx);
 	void (*refused)(void *ctx, unsigned type, int code);
+	void (*closed)(void *ctx, uint32_t id);
 };
 
 struct pump;
@@ -79,6 +81,7 @@ int pump_send_local(struct pump *p, unsigned type, const void *payload, size_t l
 void pump_hold(struct pump *p, bool hold);
 bool pump_drained(struct pump *p);	/* sinks wrote all, of sources all was taken */
 bool pump_written(struct pump *p);	/* every sink wrote all: a deputy may end */
+bool pump_flushed(struct pump *p);	/* every sink wrote all, or its pipe is full */
 
 /*
  * Everything that the next pump at this side must know, little endian:

@@ -159,7 +159,7 @@ static size_t pipe_content(int fd)
 
 static short pipe_poll(int fd)
 {
-	struct pollfd p = { .fd = fd };
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 
 	return poll(&p, 1, 0) > 0 ? p.revents : 0;
 }
@@ -786,4 +786,9 @@ bool stream_drained(struct stream *s)
 	if (s->half == STREAM_SINK)
 		return s->written == s->next;
 	return s->sent == s->taken && !pipe_content(s->own);
+}
+
+bool stream_flushed(struct stream *s)
+{
+	return stream_drained(s) || (s->half == STREAM_SINK && s->own >= 0 && !(pipe_poll(s->own) & POLLOUT));
 }

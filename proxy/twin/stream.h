@@ -57,6 +57,7 @@ enum stream_half stream_side(const struct stream *s);
 enum stream_state stream_state(const struct stream *s);
 uint64_t stream_offset(struct stream *s);		/* taken, exact as of now */
 bool stream_drained(struct stream *s);			/* all is written; all is taken */
+bool stream_flushed(struct stream *s);			/* a sink: all is written, or its pipe is full */
 void stream_restore(struct stream *s, enum stream_state state);	/* how it had ended elsewhere */
 void stream_hold(struct stream *s, bool hold);
 void stream_event(struct stream *s);			/* epoll reported it */

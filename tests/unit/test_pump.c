@@ -106,7 +106,7 @@ static void on_refused(void *ctx, unsigned type, int code)
 	((struct side *)ctx)->last_refused = code;
 }
 
-static const struct pump_ops ops = { on_message, on_detached, on_refused };
+static const struct pump_ops ops = { .message = on_message, .detached = on_detached, .refused = on_refused };
 
 static int content(int fd)
 {
@@ -734,7 +734,7 @@ static void many_messages_without_a_session(void **state)
 	assert_int_equal(pump_room(w.side[DEPUTY].pump), 0);
 	assert_int_equal(pump_tell(w.side[DEPUTY].pump, WIRE_ACK, "", 0), -EINVAL);
 	attach(DEPUTY);
-	assert_int_equal(pump_send_local(w.side[DEPUTY].pump, WIRE_DEPUTY_STATE, "", 0), 0);
+	assert_int_equal(pump_send_local(w.side[DEPUTY].pump, WIRE_DEPUTY_HOLD, "", 0), 0);
 	attach(KEEPER);
 	settle();
 	assert_int_equal(w.side[KEEPER].heard, CHANNEL_MOST);

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * calls.c - Remote calls: what the program would have done here, done by its deputy
+ *
+ * A call is a row of calls.def with its arguments.  It is executed in the deputy's own context: its
+ * pid, group, session, terminal, ids and umask are the program's.  What the kernel says, value,
+ * errno and bytes, is the RESULT.
+ *
+ *	calls_take: tried --done--> RESULT
+ *		       \--would wait--> WAITING --poll(2) or a timer: tried again--> RESULT
+ *						\--calls_cancel--> RESULT -ERESTARTSYS, or what was done so far
+ *
+ * The deputy never waits inside a call: others' calls, and signals, must not wait for it.
+ *
+ * Job control (SIGTTIN, SIGTTOU) is the kernel's own work here.  It asks whether the caller blocks
+ * or ignores these signals: the deputy blocks them exactly when the program does, for the time of the
+ * call.  Otherwise they are sent to the whole process group, of which we are a member: a handler
+ * notes it, the program hears of it as of any signal, and makes the call again when it is continued.
+ */
+#include <asm/termbits.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "common/call.h"
+#include "common/scope.h"
+#include "proxy/deputy/deputy.h"
+
+#ifndef ERESTARTSYS
+#define ERESTARTSYS 512
+#endif
+#define MOST_OUT 65536		/* bytes that one call brings back */
+#define MOST_PENDING 4096	/* calls that wait; then -EAGAIN */
+#define RETRY_MS 50		/* for what poll(2) can't tell: output that drains */
+#define GUARD_US 20000		/* how long a call may block where it can't be asked not to */
+
+struct pending {
+	uint64_t id, a[6], blocked;
+	const struct call *row;
+	uint8_t *in;
+	uint32_t in_len;
+	size_t done;		/* of a write */
+	short events;		/* poll(2) for these, 0: try again after RETRY_MS */
+};
+
+struct watch {
+	uint32_t handle, events;
+};
+
+struct calls {
+	struct deputy *d;
+	struct pending *list;
+	size_t n;
+	struct watch *watches;
+	size_t n_watches;
+	/* what the last calls_poll() asked for, row by row */
+	uint32_t polled[64];	/* handle */
+	int n_polled;
+	bool retry;
+	uint8_t out[MOST_OUT], buf[WIRE_LOCAL_MAX];
+};
+
+struct calls *calls_new(struct deputy *d)
+{
+	struct calls *c = calloc(1, sizeof(*c));
+
+	if (c)
+		c->d = d;
+	return c;
+}
+
+static void tell_result(struct calls *c, uint64_t id, int64_t value, size_t out)
+{
+	struct wire_result m = { .id = id, .pid = (uint32_t)getpid(), .value = value,
+				 .out = { c->out, (uint32_t)out } };
+
+	/* what the call did to us comes first */
+	deputy_drain_signals(c->d);
+	if (deputy_tell(c->d, WIRE_RESULT, c->buf, wire_put_result(c->buf, sizeof(c->buf), &m), -1))
+		return;
+}
+
+/* ---- job control, and calls that can't be told not to wait ------------------------------------- */
+
+static siginfo_t job_signal;
+static volatile sig_atomic_t guard_rang;
+
+static void on_job_signal(int sig UNUSED, siginfo_t *info, void *context UNUSED)
+{
+	job_signal = *info;
+}
+
+static void on_guard(int sig UNUSED)
+{
+	guard_rang = 1;
+}
+
+static void handle(int sig, void (*with)(int, siginfo_t *, void *), void (*plain)(int), bool on, sigset_t *set)
+{
+	struct sigaction sa = { .sa_flags = with ? SA_SIGINFO : 0 };
+
+	if (with && on)
+		sa.sa_sigaction = with;
+	else
+		sa.sa_handler = on ? plain : SIG_DFL;
+	sigaction(sig, &sa, NULL);
+	sigaddset(set, sig);
+}
+
+/**
+ * guarded() - One system call under job control
+ * @guard:	End it after GUARD_US if it waits
+ *
+ * Return: its result; -ERESTARTSYS when a job control signal was raised instead; -EAGAIN when it
+ * would wait
+ */
+static int64_t guarded(struct calls *c, uint64_t blocked, bool guard, long nr, const uint64_t a[6])
+{
+	static const int jobs[] = { SIGTTIN, SIGTTOU };
+	struct itimerval t = { .it_value.tv_usec = GUARD_US }, off = { 0 };
+	sigset_t open, closed;
+	long rc;
+
+	sigemptyset(&open);
+	job_signal.si_signo = 0;
+	guard_rang = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
+		if (!(blocked & (1ULL << (jobs[i] - 1))))
+			handle(jobs[i], on_job_signal, NULL, true, &open);
+	if (guard) {
+		handle(SIGALRM, NULL, on_guard, true, &open);
+		setitimer(ITIMER_REAL, &t, NULL);
+	}
+	sigprocmask(SIG_UNBLOCK, &open, &closed);
+	rc = syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	rc = rc < 0 ? -errno : rc;
+	sigprocmask(SIG_SETMASK, &closed, NULL);
+	if (guard)
+		setitimer(ITIMER_REAL, &off, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
+		signal(jobs[i], SIG_DFL);
+	signal(SIGALRM, SIG_DFL);
+	if (job_signal.si_signo)
+		deputy_signalled(c->d, &job_signal);
+	if (rc == -EINTR)
+		rc = job_signal.si_signo ? -ERESTARTSYS : -EAGAIN;
+	return rc;
+}
+
+/* ---- bytes: read and write -------------------------------------------------------------------------- */
+
+static short ready_now(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	return poll(&p, 1, 0) > 0 ? p.revents : 0;
+}
+
+/* A descriptor that never makes us wait, or *@guard */
+static int working_fd(struct handle *h, bool *guard)
+{
+	struct stat st;
+	int fd;
+
+	if (h->own == -1 && !fstat(h->fds[0], &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 2))
+		h->own = -2;	/* opening a pty's master once more makes another pty */
+	fd = handle_own(h);
+	*guard = fd < 0;
+	return fd < 0 ? h->fds[0] : fd;
+}
+
+/* Return: true and *@value, or false: it would wait */
+static bool try_read(struct calls *c, struct pending *p, struct handle *h, int64_t *value, size_t *out)
+{
+	uint64_t a[6] = { 0, (uint64_t)(uintptr_t)c->out, MIN(p->a[1], (uint64_t)MOST_OUT - 1024) };
+	bool guard;
+
+	a[0] = (uint64_t)working_fd(h, &guard);
+	*value = guarded(c, p->blocked, guard, SYS_read, a);
+	*out = *value > 0 ? (size_t)*value : 0;
+	p->events = POLLIN;
+	return *value != -EAGAIN || p->a[2] & O_NONBLOCK;
+}
+
+/* All of it, as a blocking write does; cancelled, it says how much */
+static bool try_write(struct calls *c, struct pending *p, struct handle *h, int64_t *value)
+{
+	bool guard;
+	int fd = working_fd(h, &guard);
+
+	do {
+		uint64_t a[6] = { (uint64_t)fd, (uint64_t)(uintptr_t)p->in + p->done, p->in_len - p->done };
+
+		if (guard && p->in_len && !ready_now(fd, POLLOUT)) {
+			*value = -EAGAIN;
+			break;
+		}
+		*value = guarded(c, p->blocked, guard, SYS_write, a);
+		if (*value > 0)
+			p->done += (size_t)*value;
+	} while (*value > 0 && p->done < p->in_len);
+	p->events = POLLOUT;
+	if (*value == -EAGAIN && !(p->a[2] & O_NONBLOCK))
+		return false;
+	if (p->done)
+		*value = (int64_t)p->done;
+	return true;
+}
+
+static void do_open(struct calls *c, struct pending *p, int64_t *value)
+{
+	int fd, rc;
+
+	if (!p->in_len || p->in[p->in_len - 1]) {
+		*value = -EINVAL;
+		return;
+	}
+	/* never waits: these are terminals */
+	fd = open((const char *)p->in, (int)p->a[1] | O_CLOEXEC | O_NONBLOCK);
+	*value = fd < 0 ? -errno : 0;
+	if (fd < 0)
+		return;
+	fd = deputy_above_standard(fd);
+	rc = fcntl(fd, F_SETFL, (int)p->a[1] & ~O_NONBLOCK);
+	rc = rc < 0 ? -errno : handle_add(deputy_handles(c->d), (uint32_t)p->a[2], fd);
+	if (rc) {
+		close(fd);
+		*value = rc;
+	}
+}
+
+/* ---- everything else: by the row ----------------------------------------------------------------------- */
+
+/* Does this ioctl wait until all output is sent? */
+static bool drains(uint64_t request, uint64_t arg)
+{
+	return request == TCSETSW || request == TCSETSF || request == TCSETSW2 || request == TCSETSF2 ||
+	       request == TCSETAW || request == TCSETAF || (request == TCSBRK && arg);
+}
+
+/* The argument that points somewhere: our copy of what is there */
+static int place(struct calls *c, struct pending *p, char kind, uint64_t *arg, size_t *out)
+{
+	const struct call_ioctl *io;
+	size_t need = CALL_SIGINFO_LEN;
+
+	switch (kind) {
+	case 'i':
+		io = call_ioctl((uint32_t)p->a[1]);
+		if (!io)
+			return -ENOTTY;
+		if (io->io == CALL_IO_VALUE)
+			return 0;
+		if (io->io == CALL_IO_GET) {
+			*out = io->len;
+			memset(c->out, 0, io->len);
+			*arg = (uint64_t)(uintptr_t)c->out;
+			return 0;
+		}
+		need = io->len;
+		break;
+	case 't':
+		*out = sizeof(struct stat);
+		*arg = (uint64_t)(uintptr_t)c->out;
+		return 0;
+	case 's':
+		break;
+	default:
+		return 0;
+	}
+	if (p->in_len != need)
+		return -EINVAL;
+	*arg = (uint64_t)(uintptr_t)p->in;
+	return 0;
+}
+
+static bool try_row(struct calls *c, struct pending *p, int64_t *value, size_t *out)
+{
+	struct handles *handles = deputy_handles(c->d);
+	bool guard = p->row->id == CALL_ID_ioctl && drains(p->a[1], p->a[2]);
+	uint64_t a[6];
+
+	memcpy(a, p->a, sizeof(a));
+	for (int i = 0; p->row->kinds[i]; i++) {
+		char kind = p->row->kinds[i];
+		struct handle *h;
+		int rc;
+
+		if (kind == 'h') {
+			h = handle_find(handles, (uint32_t)a[i]);
+			if (!h) {
+				*value = -EBADF;
+				return true;
+			}
+			a[i] = (uint64_t)h->fds[0];
+			continue;
+		}
+		rc = place(c, p, kind, &a[i], out);
+		if (rc) {
+			*value = rc;
+			return true;
+		}
+	}
+	*value = guarded(c, p->blocked, guard, p->row->nr, a);
+	if (*value < 0)
+		*out = 0;
+	p->events = 0;
+	return !guard || *value != -EAGAIN;
+}
+
+/* Return: whether the call is over and its result told */
+static bool try(struct calls *c, struct pending *p)
+{
+	struct handle *h;
+	int64_t value = -ENOSYS;
+	size_t out = 0;
+	bool over = true;
+
+	switch (p->row->id) {
+	case CALL_ID_read:
+	case CALL_ID_write:
+		h = handle_find(deputy_handles(c->d), (uint32_t)p->a[0]);
+		if (!h)
+			value = -EIO;
+		else if (p->row->id == CALL_ID_read)
+			over = try_read(c, p, h, &value, &out);
+		else
+			over = try_write(c, p, h, &value);
+		break;
+	case CALL_ID_open:
+		do_open(c, p, &value);
+		break;
+	default:
+		over = try_row(c, p, &value, &out);
+	}
+	if (over)
+		tell_result(c, p->id, value, out);
+	return over;
+}
+
+static void forget(struct calls *c, size_t i)
+{
+	free(c->list[i].in);
+	c->list[i] = c->list[--c->n];
+}
+
+/* In the child everything is another's: it doesn't come back to the list */
+static bool fork_here(struct calls *c, uint64_t id)
+{
+	pid_t pid = deputy_fork(c->d);
+
+	if (pid)
+		tell_result(c, id, pid, 0);
+	return true;
+}
+
+void calls_take(struct calls *c, const struct wire_call *m)
+{
+	struct pending p = { .id = m->id, .blocked = m->blocked, .row = call_by_id(m->row),
+			     .a = { m->a0, m->a1, m->a2, m->a3, m->a4, m->a5 }, .in_len = m->in.len };
+	struct pending *more;
+
+	if (p.row && p.row->act == CALL_ACT_FORK && fork_here(c, m->id))
+		return;
+	if (!p.row || (p.row->act != CALL_ACT_SHIP && p.row->act != CALL_ACT_BOTH)) {
+		tell_result(c, m->id, -ENOSYS, 0);
+		return;
+	}
+	more = c->n < MOST_PENDING ? realloc(c->list, (c->n + 1) * sizeof(*more)) : NULL;
+	p.in = malloc(m->in.len + 1);
+	if (more)
+		c->list = more;
+	if (!more || !p.in) {
+		free(p.in);
+		tell_result(c, m->id, -EAGAIN, 0);
+		return;
+	}
+	memcpy(p.in, m->in.p, m->in.len);
+	c->list[c->n++] = p;
+	if (try(c, &c->list[c->n - 1]))
+		forget(c, c->n - 1);
+}
+
+void calls_cancel(struct calls *c, uint64_t id)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->list[i].id != id)
+			continue;
+		tell_result(c, id, c->list[i].done ? (int64_t)c->list[i].done : -ERESTARTSYS, 0);
+		forget(c, i);
+		return;
+	}
+}
+
+void calls_forget(struct calls *c)
+{
+	while (c->n)
+		forget(c, c->n - 1);
+	c->n_watches = 0;
+	c->n_polled = 0;
+	c->retry = false;
+}
+
+/* ---- readiness ------------------------------------------------------------------------------------------ */
+
+void calls_watch(struct calls *c, uint32_t handle, uint32_t events)
+{
+	struct watch *more;
+
+	for (size_t i = 0; i < c->n_watches; i++)
+		if (c->watches[i].handle == handle) {
+			c->watches[i].events |= events;
+			return;
+		}
+	more = realloc(c->watches, (c->n_watches + 1) * sizeof(*more));
+	if (!more)
+		return;
+	c->watches = more;
+	more[c->n_watches++] = (struct watch){ handle, events };
+}
+
+static void tell_ready(struct calls *c, uint32_t handle, uint32_t events)
+{
+	struct wire_is_ready m = { .handle = handle, .events = events };
+
+	if (deputy_tell(c->d, WIRE_IS_READY, c->buf, wire_put_is_ready(c->buf, sizeof(c->buf), &m), -1))
+		return;
+}
+
+/* Who waits for a handle that is no more hears so */
+void calls_handle_gone(struct calls *c, uint32_t handle)
+{
+	for (size_t i = c->n; i-- > 0;)
+		if (c->list[i].row->kinds[0] == 'h' && c->list[i].a[0] == handle) {
+			tell_result(c, c->list[i].id, -EIO, 0);
+			forget(c, i);
+		}
+	for (size_t i = c->n_watches; i-- > 0;)
+		if (c->watches[i].handle == handle)
+			c->watches[i] = c->watches[--c->n_watches];
+}
+
+static void want(struct calls *c, struct pollfd *p, int most, uint32_t handle, short events)
+{
+	struct handle *h = handle_find(deputy_handles(c->d), handle);
+	int i;
+
+	for (i = 0; i < c->n_polled && c->polled[i] != handle; i++)
+		;
+	if (!h || i == most || i == (int)ARRAY_SIZE(c->polled))
+		return;		/* the next turn has room */
+	if (i == c->n_polled) {
+		c->polled[c->n_polled++] = handle;
+		p[i] = (struct pollfd){ .fd = h->fds[0] };
+	}
+	p[i].events |= events;
+}
+
+int calls_poll(struct calls *c, struct pollfd *p, int most, int *timeout_ms)
+{
+	c->n_polled = 0;
+	c->retry = false;
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->list[i].events)
+			want(c, p, most, (uint32_t)c->list[i].a[0], c->list[i].events);
+		else
+			c->retry = true;
+	}
+	for (size_t i = 0; i < c->n_watches; i++)
+		want(c, p, most, c->watches[i].handle, (short)c->watches[i].events);
+	if (c->retry)
+		*timeout_ms = RETRY_MS;
+	return c->n_polled;
+}
+
+void calls_ready(struct calls *c, const struct pollfd *p, int n)
+{
+	for (size_t i = c->n; i-- > 0;) {
+		bool due = !c->list[i].events;
+
+		for (int k = 0; k < n && k < c->n_polled && !due; k++)
+			due = p[k].revents && c->polled[k] == (uint32_t)c->list[i].a[0];
+		if (due && try(c, &c->list[i]))
+			forget(c, i);
+	}
+	for (size_t i = c->n_watches; i-- > 0;)
+		for (int k = 0; k < n && k < c->n_polled; k++) {
+			uint32_t got = (uint32_t)p[k].revents & (c->watches[i].events | POLLERR | POLLHUP);
+
+			if (c->polled[k] != c->watches[i].handle || !got)
+				continue;
+			tell_ready(c, c->watches[i].handle, got);
+			c->watches[i] = c->watches[--c->n_watches];
+			break;
+		}
+}

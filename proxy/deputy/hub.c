@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hub.c - One for each program that moved: between the keeper and the program's deputies
+ *
+ * The session starts it before anything is frozen, as the program's user, and hands it the origin's
+ * pipe ends of the program and a socket to each process that is about to become a deputy.  From
+ * COMMIT on it is what stays the same while sessions, links and even deputies come and go: it pumps
+ * bytes (pump.c), passes numbered messages between the keeper and the deputies, and hears of new
+ * deputies from those that fork.
+ *
+ *	ALONE --a deputy says DEPUTY_UP--> SERVING --no deputy is left, all is told and written--> ended
+ *	  \--the session is gone and the program never became a deputy, or HUB_QUIT--> ended
+ *
+ * Sessions connect to the listening socket.  A connection first brings what it has (HUB_STREAMS,
+ * HUB_JOIN; each is answered by HUB_OK), or says HUB_HELLO and is the session's from then on.
+ *
+ * A deputy that ends without having been told to was killed: then its process is, too.  While the
+ * program comes home (held) a deputy that leaves has exec'ed the program, or comes back.
+ *
+ * Start: MDEPUTY_HUB="LISTEN,LEADER"; LEADER is not a descriptor but the pid of the program.  And,
+ * so that the socket's name goes with us, MDEPUTY_DIR, its directory's descriptor, and MDEPUTY_SOCKET.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/scope.h"
+#include "common/sock.h"
+#include "proxy/deputy/deputy.h"
+#include "proxy/twin/pump.h"
+
+#define TURN 64			/* messages of one deputy before the others are looked at */
+#define SETTLE_MS 1000		/* how often a hub without a session looks whether COMMIT happened */
+#define SETTLE_TRIES 5
+
+/* A message that waits: for room in a deputy's socket, or for the bytes that came before it */
+struct waiting {
+	struct waiting *next;
+	uint32_t pid;
+	size_t len;
+	uint8_t bytes[];
+};
+
+struct queue {
+	struct waiting *first, **end;
+};
+
+struct one {			/* a deputy */
+	pid_t pid;
+	int sock;
+	bool told_to_end;
+	bool left;		/* while we were held */
+	bool killed;		/* its process is being killed: EXITED will come */
+	struct queue out;
+};
+
+struct hub {
+	struct pump *pump;
+	int listener, greeting;
+	pid_t leader;
+	bool up, held, quit, deaf, lost;
+	int dir;			/* where our socket has its name, -1: unknown */
+	int alone;			/* looks without a session and without a deputy */
+	struct one *list;
+	size_t n;
+	struct queue after;		/* EXITED and STOPPED, until what came before is written */
+	uint8_t in[WIRE_LOCAL_MAX], out[WIRE_LOCAL_MAX], state[WIRE_CHUNK];
+};
+
+/* ---- queues ------------------------------------------------------------------------------------ */
+
+static void queue_put(struct queue *q, pid_t pid, const void *p, size_t len)
+{
+	struct waiting *w = malloc(sizeof(*w) + len);
+
+	if (!w)
+		return;
+	w->next = NULL;
+	w->pid = (uint32_t)pid;
+	w->len = len;
+	memcpy(w->bytes, p, len);
+	if (!q->first)
+		q->end = &q->first;
+	*q->end = w;
+	q->end = &w->next;
+}
+
+static void queue_pop(struct queue *q)
+{
+	struct waiting *w = q->first;
+
+	q->first = w->next;
+	free(w);
+}
+
+/* ---- deputies ------------------------------------------------------------------------------------ */
+
+static struct one *find(struct hub *h, pid_t pid)
+{
+	for (size_t i = 0; i < h->n; i++)
+		if (h->list[i].pid == (pid ? pid : h->leader))
+			return &h->list[i];
+	return NULL;
+}
+
+static int add(struct hub *h, pid_t pid, int sock)
+{
+	struct one *o = find(h, pid), *more;
+
+	if (o) {		/* it is back, from a way home that failed */
+		drop_fd(&o->sock);
+		o->sock = sock;
+		o->left = false;
+		return 0;
+	}
+	more = realloc(h->list, (h->n + 1) * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	h->list = more;
+	more[h->n++] = (struct one){ .pid = pid, .sock = sock };
+	return 0;
+}
+
+/* To one of them; waits in its queue when its socket is full: it may be stopped */
+static void to_deputy(struct one *o, const void *p, size_t len)
+{
+	if (o->sock < 0)
+		return;
+	if (!o->out.first) {
+		int rc = sock_send(o->sock, p, len, NULL, 0, 0);
+
+		if (rc != -EAGAIN)
+			return;		/* gone: its end of the socket says so too */
+	}
+	queue_put(&o->out, o->pid, p, len);
+}
+
+static void flush_deputy(struct one *o)
+{
+	while (o->out.first && sock_send(o->sock, o->out.first->bytes, o->out.first->len, NULL, 0, 0) != -EAGAIN)
+		queue_pop(&o->out);
+}
+
+static void to_all(struct hub *h, const void *p, size_t len)
+{
+	for (size_t i = 0; i < h->n; i++)
+		to_deputy(&h->list[i], p, len);
+}
+
+static void forget(struct hub *h, struct one *o)
+{
+	drop_fd(&o->sock);
+	while (o->out.first)
+		queue_pop(&o->out);
+	*o = h->list[--h->n];
+}
+
+/* It was killed, and so is its process */
+static void tell_killed(struct hub *h, pid_t pid)
+{
+	struct wire_signal m = { .signo = SIGKILL, .code = SI_KERNEL, .to = (uint32_t)pid };
+	ssize_t n = wire_put_signal(h->out, sizeof(h->out), &m);
+
+	if (n > 0 && pump_tell(h->pump, WIRE_SIGNAL, h->out, (size_t)n))
+		return;
+}
+
+static void deputy_left(struct hub *h, struct one *o)
+{
+	if (h->held && !o->told_to_end) {
+		drop_fd(&o->sock);
+		o->left = true;
+		return;
+	}
+	if (o->told_to_end || !h->up || h->lost) {
+		forget(h, o);
+		return;
+	}
+	drop_fd(&o->sock);
+	o->killed = true;
+	tell_killed(h, o->pid);
+}
+
+/* ---- from the deputies ------------------------------------------------------------------------------ */
+
+static void from_deputy(struct hub *h, const struct wire_head *head, const void *p, size_t len, int *fd)
+{
+	struct wire_hub_join join;
+
+	switch (head->type) {
+	case WIRE_DEPUTY_UP:
+		h->up = true;
+		break;
+	case WIRE_HUB_JOIN:
+		if (!wire_get_hub_join(p, len, &join) && *fd >= 0 && !add(h, (pid_t)join.pid, *fd))
+			*fd = -1;
+		break;
+	default:
+		if (wire_route(head->type) == WIRE_ROUTE_ENDS && pump_tell(h->pump, head->type, p, len))
+			return;		/* room was looked for */
+	}
+}
+
+/* Several turns of one deputy.  @i may not be there any more afterwards */
+static void hear_deputy(struct hub *h, size_t i)
+{
+	pid_t pid = h->list[i].pid;
+
+	for (int turn = 0; turn < TURN && pump_room(h->pump) > 1 && h->list[i].sock >= 0; turn++) {
+		int fd = -1, nfds = 1;
+		struct wire_head head;
+		const void *p;
+		ssize_t n;
+
+		n = sock_recv(h->list[i].sock, h->in, sizeof(h->in), &fd, &nfds, 0);
+		if (n == -EAGAIN || n == -ECONNRESET)
+			return;
+		if (n <= 0) {
+			deputy_left(h, find(h, pid));
+			return;
+		}
+		if (!wire_unpack(h->in, (size_t)n, &head, &p))
+			from_deputy(h, &head, p, head.length, &fd);
+		if (nfds == 1 && fd >= 0)
+			close(fd);
+	}
+}
+
+/* ---- from the keeper, and the session ------------------------------------------------------------------ */
+
+/* Which deputy a message is for, by its own field */
+static bool whose(unsigned type, const void *p, size_t len, uint32_t *pid)
+{
+	struct wire_stopped stopped;
+	struct wire_exited exited;
+	struct wire_cancel cancel;
+	struct wire_watch watch;
+	struct wire_call call;
+
+	switch (type) {
+	case WIRE_STOPPED:
+		*pid = wire_get_stopped(p, len, &stopped) ? 0 : stopped.pid;
+		return true;
+	case WIRE_EXITED:
+		*pid = wire_get_exited(p, len, &exited) ? 0 : exited.pid;
+		return true;
+	case WIRE_CALL:
+		*pid = wire_get_call(p, len, &call) ? 0 : call.pid;
+		return true;
+	case WIRE_CANCEL:
+		*pid = wire_get_cancel(p, len, &cancel) ? 0 : cancel.pid;
+		return true;
+	case WIRE_WATCH:
+		*pid = wire_get_watch(p, len, &watch) ? 0 : watch.pid;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A call for a deputy that is gone: its caller must not wait for ever */
+static void refuse_call(struct hub *h, const void *p, size_t len)
+{
+	struct wire_result r = { .value = -ESRCH };
+	struct wire_call call;
+	ssize_t n;
+
+	if (wire_get_call(p, len, &call))
+		return;
+	r.id = call.id;
+	r.pid = call.pid;
+	n = wire_put_result(h->out, sizeof(h->out), &r);
+	if (n > 0 && pump_tell(h->pump, WIRE_RESULT, h->out, (size_t)n))
+		return;
+}
+
+static void on_continued(struct hub *h, const void *p, size_t len)
+{
+	struct wire_continued m;
+
+	/* too late to stop */
+	if (wire_get_continued(p, len, &m))
+		return;
+	for (struct waiting **w = &h->after.first; *w;) {
+		struct waiting *one = *w;
+		struct wire_head head;
+		const void *payload;
+
+		if (one->pid == m.pid && !wire_unpack(one->bytes, one->len, &head, &payload) &&
+		    head.type == WIRE_STOPPED) {
+			*w = one->next;
+			free(one);
+		} else {
+			w = &one->next;
+		}
+	}
+	h->after.end = &h->after.first;
+	while (*h->after.end)
+		h->after.end = &(*h->after.end)->next;
+}
+
+static void hold(struct hub *h, bool on)
+{
+	struct wire_deputy_held m = { .streams = { h->state, 0 } };
+	uint8_t pids[4096];
+	struct bytes b = bytes_of(pids, sizeof(pids));
+	ssize_t n;
+
+	pump_hold(h->pump, on);
+	h->held = on;
+	if (!on) {
+		for (size_t i = h->n; i-- > 0;)
+			if (h->list[i].left) {
+				h->list[i].left = false;
+				deputy_left(h, &h->list[i]);
+			}
+		return;
+	}
+	/* Empty: too many messages wait for the keeper to fit in; the session asks again */
+	n = pump_state_get(h->pump, h->state, sizeof(h->state));
+	m.streams.len = n > 0 ? (uint32_t)n : 0;
+	for (size_t i = 0; i < h->n; i++)
+		bytes_put_le(&b, (uint64_t)h->list[i].pid, 4);
+	m.deputies = (wire_blob){ pids, (uint32_t)(b.at - pids) };
+	n = wire_put_deputy_held(h->out, sizeof(h->out), &m);
+	if (n > 0 && pump_send_local(h->pump, WIRE_DEPUTY_HELD, h->out, (size_t)n))
+		pump_detach(h->pump);
+}
+
+static void on_message(void *ctx, unsigned type, const void *p, size_t len)
+{
+	struct hub *h = ctx;
+	uint8_t buf[WIRE_LOCAL_MAX];
+	ssize_t n = wire_pack(buf, sizeof(buf), type, 0, p, len);
+	struct wire_deputy_hold m;
+	uint32_t pid;
+	struct one *o;
+
+	if (type == WIRE_CONTINUED) {
+		on_continued(h, p, len);
+	} else if (type == WIRE_DROP || type == WIRE_DEPUTY_LOST) {
+		h->lost |= type == WIRE_DEPUTY_LOST;
+		if (n > 0)
+			to_all(h, buf, (size_t)n);
+	} else if (type == WIRE_DEPUTY_HOLD) {
+		if (!wire_get_deputy_hold(p, len, &m))
+			hold(h, m.hold);
+	} else if (type == WIRE_HUB_QUIT) {
+		h->quit = true;
+	} else if (n > 0 && whose(type, p, len, &pid)) {
+		o = find(h, (pid_t)pid);
+		if ((!o || o->killed) && type == WIRE_CALL)
+			refuse_call(h, p, len);
+		if (o && o->killed && type == WIRE_EXITED)
+			forget(h, o);
+		else if (!o || o->killed)
+			return;
+		else if (type == WIRE_EXITED || type == WIRE_STOPPED)
+			queue_put(&h->after, (pid_t)pid, buf, (size_t)n);
+		else
+			to_deputy(o, buf, (size_t)n);
+	}
+}
+
+/* The program has closed its end for good: so do its deputies, and others see it */
+static void on_closed(void *ctx, uint32_t id)
+{
+	struct wire_drop m = { .handle = id };
+	uint8_t payload[16], buf[64];
+	ssize_t n = wire_put_drop(payload, sizeof(payload), &m);
+
+	n = n < 0 ? n : wire_pack(buf, sizeof(buf), WIRE_DROP, 0, payload, (size_t)n);
+	if (n > 0)
+		to_all(ctx, buf, (size_t)n);
+}
+
+static void on_detached(void *ctx UNUSED)
+{
+	/* the next session connects */
+}
+
+static const struct pump_ops ops = { .message = on_message, .detached = on_detached, .closed = on_closed };
+
+/* What the program wrote before it stopped or ended is there when its parent hears of it */
+static void flush_after(struct hub *h)
+{
+	while (h->after.first && !h->held && (h->n > 1 ? pump_flushed(h->pump) : pump_written(h->pump))) {
+		struct waiting *w = h->after.first;
+		struct one *o = find(h, (pid_t)w->pid);
+		struct wire_head head;
+		const void *p;
+
+		if (o && !wire_unpack(w->bytes, w->len, &head, &p)) {
+			o->told_to_end |= head.type == WIRE_EXITED;
+			to_deputy(o, w->bytes, w->len);
+		}
+		queue_pop(&h->after);
+	}
+}
+
+/* ---- sessions -------------------------------------------------------------------------------------------- */
+
+static int take_streams(struct hub *h, const void *p, size_t len, int *fds, int nfds)
+{
+	struct wire_hub_streams m;
+	int rc = wire_get_hub_streams(p, len, &m);
+	struct bytes b = bytes_of(m.streams.p, rc ? 0 : m.streams.len);
+
+	for (int i = 0; i < nfds && !rc; i++) {
+		uint32_t id = (uint32_t)bytes_get_le(&b, 4), dir = (uint32_t)bytes_get_le(&b, 4);
+		uint64_t offset = bytes_get_le(&b, 8);
+
+		if (b.bad || dir > STREAM_OUT)
+			return -EBADMSG;
+		rc = pump_add(h->pump, id, dir, dir == STREAM_IN ? STREAM_SOURCE : STREAM_SINK, fds[i], offset, NULL);
+		if (!rc)
+			fds[i] = -1;
+		if (rc == -EEXIST)
+			rc = 0;
+	}
+	return rc ? rc : bytes_left(&b) ? -EBADMSG : 0;
+}
+
+static void say_up(struct hub *h)
+{
+	struct wire_deputy_up m = { .pid = h->up ? (uint32_t)h->leader : 0 };
+	ssize_t n = wire_put_deputy_up(h->out, sizeof(h->out), &m);
+
+	/* If that fails the session hears nothing, and connects again */
+	if (n > 0 && pump_send_local(h->pump, WIRE_DEPUTY_UP, h->out, (size_t)n))
+		pump_detach(h->pump);
+}
+
+static void greeted(struct hub *h, const struct wire_head *head, const void *p, int *fds, int nfds)
+{
+	struct wire_hub_join join;
+	struct wire_hub_ok ok = { .code = -EPROTO };
+	uint8_t payload[16], buf[64];
+	ssize_t n;
+
+	if (head->type == WIRE_HUB_HELLO) {
+		if (!pump_attach(h->pump, h->greeting, NULL)) {
+			h->greeting = -1;
+			say_up(h);
+		}
+		return;
+	}
+	if (head->type == WIRE_HUB_STREAMS)
+		ok.code = take_streams(h, p, head->length, fds, nfds);
+	else if (head->type == WIRE_HUB_JOIN && nfds == 1 && !wire_get_hub_join(p, head->length, &join))
+		ok.code = add(h, (pid_t)join.pid, fds[0]);
+	if (head->type == WIRE_HUB_JOIN && !ok.code)
+		fds[0] = -1;
+	n = wire_put_hub_ok(payload, sizeof(payload), &ok);
+	n = n < 0 ? n : wire_pack(buf, sizeof(buf), WIRE_HUB_OK, 0, payload, (size_t)n);
+	if (n > 0 && sock_send(h->greeting, buf, (size_t)n, NULL, 0, 0))
+		drop_fd(&h->greeting);
+}
+
+static void hear_greeting(struct hub *h)
+{
+	int fds[SOCK_MAX_FDS], nfds = SOCK_MAX_FDS;
+	struct wire_head head;
+	const void *p;
+	ssize_t n = sock_recv(h->greeting, h->in, sizeof(h->in), fds, &nfds, 0);
+
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0 || wire_unpack(h->in, (size_t)n, &head, &p))
+		drop_fd(&h->greeting);
+	else
+		greeted(h, &head, p, fds, nfds);
+	for (int i = 0; n > 0 && i < nfds; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+/* Somebody connects: only our own user's, or root's.  The newest counts */
+static void take_connection(struct hub *h)
+{
+	AUTO_FD int sock = sock_accept(h->listener);
+	uid_t uid;
+
+	/* A failure that stays: don't ask again before something else has happened */
+	h->deaf = sock < 0 && sock != -EAGAIN && sock != -EINTR && sock != -ECONNABORTED;
+	if (sock < 0 || sock_peer(sock, NULL, &uid, NULL) || (uid && uid != geteuid()))
+		return;
+	drop_fd(&h->greeting);
+	h->greeting = take_fd(&sock);
+}
+
+/* ---- start and run ------------------------------------------------------------------------------------------ */
+
+/* Has the program become a deputy, though it didn't say so yet? */
+static bool leader_execed(const struct hub *h)
+{
+	struct stat its, ours;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)h->leader);
+	return !stat(path, &its) && !stat("/proc/self/exe", &ours) && its.st_ino == ours.st_ino &&
+	       its.st_dev == ours.st_dev;
+}
+
+/* Nobody is here: did COMMIT happen? */
+static void settle(struct hub *h)
+{
+	h->alone = pump_attached(h->pump) || h->greeting >= 0 || leader_execed(h) ? 0 : h->alone + 1;
+	h->quit |= h->alone >= SETTLE_TRIES;
+}
+
+static int start(struct hub *h, const char *text)
+{
+	int flags, signals;
+	long leader;
+	char *end;
+
+	h->listener = (int)strtol(text, &end, 10);
+	if (end == text || *end != ',')
+		return -EINVAL;
+	leader = strtol(end + 1, &end, 10);
+	if (*end || leader < 1 || leader > INT32_MAX)
+		return -EINVAL;
+	flags = fcntl(h->listener, F_GETFL);
+	if (flags < 0 || fcntl(h->listener, F_SETFD, FD_CLOEXEC) || fcntl(h->listener, F_SETFL, flags | O_NONBLOCK))
+		return -EBADF;
+	h->leader = (pid_t)leader;
+	h->greeting = -1;
+	h->pump = pump_new(&ops, h, NULL);
+	signals = deputy_take_signals();
+	if (!h->pump || signals < 0)
+		return -ENOMEM;
+	h->dir = getenv("MDEPUTY_DIR") ? atoi(getenv("MDEPUTY_DIR")) : -1;
+	if (h->dir >= 0 && fcntl(h->dir, F_SETFD, FD_CLOEXEC))
+		h->dir = -1;
+	close(signals);		/* blocked, and that's all: a signal to us means nothing */
+	deputy_set_limits();
+	(void)prctl(PR_SET_NAME, "mdeputy-hub");
+	(void)setsid();
+	return 0;
+}
+
+/* The session needn't wonder where we are */
+static void say_goodbye(struct hub *h)
+{
+	struct wire_hub_quit m = { 0 };
+	ssize_t n = wire_put_hub_quit(h->out, sizeof(h->out), &m);
+
+	if (n > 0 && pump_send_local(h->pump, WIRE_HUB_QUIT, h->out, (size_t)n))
+		return;
+}
+
+/* All have ended, every byte is written, and the keeper knows */
+static bool is_over(struct hub *h)
+{
+	if (h->n || h->held)
+		return false;
+	return h->lost || (h->up && pump_told(h->pump) && pump_written(h->pump));
+}
+
+static void turn(struct hub *h)
+{
+	struct pollfd p[3 + 1024];
+	size_t most = MIN(h->n, ARRAY_SIZE(p) - 3);
+	bool room = pump_room(h->pump) > 1;
+	pid_t pids[1024];
+
+	p[0] = (struct pollfd){ .fd = h->deaf ? -1 : h->listener, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = pump_fd(h->pump), .events = POLLIN };
+	p[2] = (struct pollfd){ .fd = h->greeting, .events = POLLIN };
+	for (size_t i = 0; i < most; i++) {
+		pids[i] = h->list[i].pid;
+		p[3 + i] = (struct pollfd){
+			.fd = h->list[i].sock,
+			.events = (short)((room ? POLLIN : 0) | (h->list[i].out.first ? POLLOUT : 0)),
+		};
+	}
+	if (poll(p, (nfds_t)(3 + most), h->up ? -1 : SETTLE_MS) < 0)
+		return;
+	h->deaf = false;
+	if (p[2].revents)
+		hear_greeting(h);
+	if (p[0].revents)
+		take_connection(h);
+	for (size_t i = 0; i < most; i++) {
+		struct one *o = p[3 + i].revents ? find(h, pids[i]) : NULL;
+
+		if (o && p[3 + i].revents & POLLOUT)
+			flush_deputy(o);
+		if (o && p[3 + i].revents & (POLLIN | POLLHUP))
+			hear_deputy(h, (size_t)(o - h->list));
+	}
+	if (p[1].revents && pump_run(h->pump) < 0)
+		_exit(EXIT_BROKEN);
+	flush_after(h);
+	if (!h->up)
+		settle(h);
+}
+
+void hub_run(const char *fds)
+{
+	struct hub *h = calloc(1, sizeof(*h));
+
+	if (!h || start(h, fds))
+		_exit(EXIT_BROKEN);
+	while (!h->quit && !is_over(h))
+		turn(h);
+	if (!h->quit)
+		say_goodbye(h);
+	if (h->dir >= 0 && getenv("MDEPUTY_SOCKET"))
+		unlinkat(h->dir, getenv("MDEPUTY_SOCKET"), 0);
+	_exit(0);
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hub.c - The session's way to the hub of a program's deputies
+ */
+#include "proxy/origin/hub.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/scope.h"
+#include "common/sock.h"
+
+#define ANSWER_MS 5000
+#define HUB_LISTEN 3		/* its descriptors */
+#define HUB_DIR 4
+#define STREAMS_A_MESSAGE SOCK_MAX_FDS
+
+static void socket_path(const struct origin *o, char *path, size_t size)
+{
+	snprintf(path, size, "/proc/self/fd/%d/%s.sock", o->dir_deputy, o->sid);
+}
+
+/* In the child: nothing of the session's but the listening socket */
+static void NORETURN become_hub(const struct origin *o, int listening)
+{
+	char path[4096], text[64], dir[32], name[96];
+	char *argv[] = { (char *)"mdeputy-hub", NULL }, *envp[] = { text, dir, name, NULL };
+	int fds[2];
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	/* first out of the way of the numbers that they get */
+	fds[0] = fcntl(listening, F_DUPFD, 16);
+	fds[1] = fcntl(o->dir_deputy, F_DUPFD, 16);
+	if (dup2(fds[0], HUB_LISTEN) < 0 || dup2(fds[1], HUB_DIR) < 0)
+		_exit(1);
+	close_range(HUB_DIR + 1, ~0U, 0);
+	snprintf(text, sizeof(text), "MDEPUTY_HUB=%d,%d", HUB_LISTEN, (int)o->pid);
+	snprintf(dir, sizeof(dir), "MDEPUTY_DIR=%d", HUB_DIR);
+	snprintf(name, sizeof(name), "MDEPUTY_SOCKET=%s.sock", o->sid);
+	snprintf(path, sizeof(path), "%s/mdeputy", o->env->libexec);
+	execve(path, argv, envp);
+	_exit(127);
+}
+
+/* Twice forked: it is nobody's child who would wait for it */
+int hub_start(struct origin *o, struct err *e)
+{
+	AUTO_FD int listening = -1;
+	char path[96];
+	int status = 0;
+	pid_t pid;
+
+	socket_path(o, path, sizeof(path));
+	listening = sock_listen(path, 0600, e);
+	if (listening < 0)
+		return listening;
+	pid = fork();
+	if (!pid) {
+		pid = fork();
+		if (!pid)
+			become_hub(o, listening);
+		_exit(pid < 0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		return err_set(e, pid < 0 ? -errno : -EAGAIN, "start the deputies' hub");
+	return 0;
+}
+
+int hub_call(struct origin *o, struct err *e)
+{
+	char path[96];
+
+	socket_path(o, path, sizeof(path));
+	return sock_connect(path, e);
+}
+
+static int send_to(int hub, unsigned type, const void *payload, ssize_t len, const int *fds, int nfds, struct err *e)
+{
+	uint8_t buf[WIRE_LOCAL_MAX];
+	ssize_t n = len < 0 ? len : wire_pack(buf, sizeof(buf), type, 0, payload, (size_t)len);
+	int rc = n < 0 ? (int)n : sock_send(hub, buf, (size_t)n, fds, nfds, deadline_in_ms(ANSWER_MS));
+
+	return rc ? err_set(e, rc, "tell the hub %s", wire_name(type)) : 0;
+}
+
+/* With HUB_OK for an answer */
+static int ask(int hub, unsigned type, const void *payload, ssize_t len, const int *fds, int nfds, struct err *e)
+{
+	uint8_t buf[256];
+	struct wire_head h;
+	struct wire_hub_ok ok;
+	const void *p;
+	int rc = send_to(hub, type, payload, len, fds, nfds, e);
+	ssize_t n = rc ? rc : sock_recv(hub, buf, sizeof(buf), NULL, NULL, deadline_in_ms(ANSWER_MS));
+
+	if (rc)
+		return rc;
+	if (n <= 0 || wire_unpack(buf, (size_t)n, &h, &p) || h.type != WIRE_HUB_OK || wire_get_hub_ok(p, h.length, &ok))
+		return err_say(e, n < 0 ? (int)n : -EPROTO, "the hub doesn't answer %s", wire_name(type));
+	return ok.code ? err_set(e, (int)ok.code, "the hub can't take %s", wire_name(type)) : 0;
+}
+
+int hub_streams(int hub, pid_t pid, const struct image *img, struct err *e)
+{
+	AUTO_FD int pidfd = pidfd_open(pid, 0);
+	uint8_t streams[STREAMS_A_MESSAGE * 16], buf[STREAMS_A_MESSAGE * 16 + 64];
+	struct bytes b = bytes_of(streams, sizeof(streams));
+	int fds[STREAMS_A_MESSAGE], n = 0, rc = 0;
+
+	if (pidfd < 0)
+		return err_set(e, -errno, "reach the program's descriptors");
+	for (size_t i = 0; i <= img->n_fds && !rc; i++) {
+		bool end = i == img->n_fds;
+		const struct image_open *o = end ? NULL : &img->opens[img->fds[i].open];
+
+		if (n && (end || n == STREAMS_A_MESSAGE)) {
+			struct wire_hub_streams m = { { streams, (uint32_t)(b.at - streams) } };
+
+			rc = ask(hub, WIRE_HUB_STREAMS, buf, wire_put_hub_streams(buf, sizeof(buf), &m), fds, n, e);
+			while (n > 0)
+				close(fds[--n]);
+			b = bytes_of(streams, sizeof(streams));
+		}
+		if (end || rc || o->kind != OPEN_TWIN)
+			continue;
+		fds[n] = pidfd_getfd(pidfd, (int)img->fds[i].fd, 0);
+		if (fds[n] < 0) {
+			rc = err_set(e, -errno, "take descriptor %d of the program", (int)img->fds[i].fd);
+			break;
+		}
+		n++;
+		bytes_put_le(&b, (uint64_t)o->stream, 4);
+		bytes_put_le(&b, (o->flags & O_ACCMODE) != O_RDONLY, 4);
+		bytes_put_le(&b, o->offset, 8);
+	}
+	while (n > 0)
+		close(fds[--n]);
+	return rc;
+}
+
+int hub_join(int hub, pid_t pid, int sock, struct err *e)
+{
+	struct wire_hub_join m = { .pid = (uint32_t)pid };
+	uint8_t buf[16];
+
+	return ask(hub, WIRE_HUB_JOIN, buf, wire_put_hub_join(buf, sizeof(buf), &m), &sock, 1, e);
+}
+
+int hub_hello(int hub, struct err *e)
+{
+	struct wire_hub_hello m = { .version = WIRE_NEWEST };
+	uint8_t buf[16];
+
+	return send_to(hub, WIRE_HUB_HELLO, buf, wire_put_hub_hello(buf, sizeof(buf), &m), NULL, 0, e);
+}
+
+int hub_tell(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e)
+{
+	if (o->relay.sock < 0)
+		return err_set(e, -ENOTCONN, "tell the hub %s", wire_name(type));
+	return send_to(o->relay.sock, type, payload, len, NULL, 0, e);
+}
+
+void hub_quit(struct origin *o)
+{
+	struct wire_hub_quit m = { 0 };
+	uint8_t buf[16];
+
+	if (hub_tell(o, WIRE_HUB_QUIT, buf, wire_put_hub_quit(buf, sizeof(buf), &m), NULL))
+		return;		/* it finds out by itself */
+	drop_fd(&o->relay.sock);
+}

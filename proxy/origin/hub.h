@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hub.h - The session's way to the hub of a program's deputies (proxy/deputy/hub.c)
+ *
+ *	hub_start()	a process of its own, that outlives the session
+ *	hub_call()	a connection that brings it something, before COMMIT and on a failed way home
+ *	hub_hello()	the connection over which it pumps
+ */
+#ifndef PROXY_ORIGIN_HUB_H
+#define PROXY_ORIGIN_HUB_H
+
+#include "proxy/origin/origin.h"
+
+int hub_start(struct origin *o, struct err *e) MUST_CHECK;
+int hub_call(struct origin *o, struct err *e) MUST_CHECK;	/* a descriptor */
+int hub_streams(int hub, pid_t pid, const struct image *img, struct err *e) MUST_CHECK;
+int hub_join(int hub, pid_t pid, int sock, struct err *e) MUST_CHECK;	/* @sock: to that deputy; stays the caller's */
+int hub_hello(int hub, struct err *e) MUST_CHECK;
+
+/* A message to the hub, over the session's own connection */
+int hub_tell(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e) MUST_CHECK;
+void hub_quit(struct origin *o);
+
+#endif

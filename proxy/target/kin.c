@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kin.c - The processes in a moved program's pid namespace: those that moved, and stand-ins
+ *
+ * Session and group can only be inherited, or led.  Who is whose child:
+ *
+ *	the program leads its session		keeper ─ parent ─ program
+ *	parent and program share a session	keeper ─ leader;  keeper ─ parent ─ program	(the parent is born by
+ *						the leader as the keeper's child: CLONE_PARENT)
+ *	they don't				keeper ─ parent ─ leader; parent ─ program	(born by the leader)
+ *	the parent isn't known			as if the keeper were the parent
+ */
+#include "proxy/target/kin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/scope.h"
+
+enum order { ORDER_LIKE = 1, ORDER_KILL = 2 };
+
+struct order_message {
+	int32_t order, a, b;	/* LIKE: status; KILL: pid, signal */
+};
+
+#define ORDERS_FD 3		/* in a stand-in */
+#define REPORTS_FD 4
+
+int kin_open(struct kin *k, struct err *e)
+{
+	int ends[2];
+
+	*k = (struct kin){ .reports = -1, .to_us = -1 };
+	if (pipe2(ends, O_CLOEXEC))
+		return err_set(e, -errno, "make a pipe");
+	k->reports = ends[0];
+	k->to_us = ends[1];
+	if (fcntl(k->reports, F_SETFL, O_NONBLOCK))
+		return err_set(e, -errno, "make a pipe");
+	return 0;
+}
+
+void kin_close(struct kin *k)
+{
+	while (k->n)
+		kin_forget(k, &k->list[k->n - 1]);
+	free(k->list);
+	drop_fd(&k->reports);
+	drop_fd(&k->to_us);
+}
+
+struct kin_one *kin_find(struct kin *k, pid_t pid)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->list[i].pid == pid)
+			return &k->list[i];
+	return NULL;
+}
+
+static struct kin_one *add(struct kin *k, pid_t pid)
+{
+	struct kin_one *more = realloc(k->list, (k->n + 1) * sizeof(*more));
+
+	if (!more)
+		return NULL;
+	k->list = more;
+	more[k->n] = (struct kin_one){ .pid = pid, .orders = -1, .pidfd = -1 };
+	return &more[k->n++];
+}
+
+int kin_add_moved(struct kin *k, pid_t pid, bool ours)
+{
+	struct kin_one *one = add(k, pid);
+
+	if (!one)
+		return -ENOMEM;
+	one->moved = true;
+	if (ours)
+		return 0;
+	one->pidfd = pidfd_open(pid, 0);
+	return one->pidfd < 0 ? -errno : 0;
+}
+
+void kin_forget(struct kin *k, struct kin_one *one)
+{
+	drop_fd(&one->orders);
+	drop_fd(&one->pidfd);
+	*one = k->list[--k->n];
+}
+
+/* ---- being a stand-in -------------------------------------------------------------------------- */
+
+/* Default action of @sig, now; for a stop the call returns when it is over */
+static void suffer(int sig)
+{
+	sigset_t one;
+
+	signal(sig, SIG_DFL);
+	raise(sig);
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	sigprocmask(SIG_UNBLOCK, &one, NULL);
+	sigprocmask(SIG_BLOCK, &one, NULL);
+}
+
+static void be_like(int status)
+{
+	if (WIFSTOPPED(status)) {
+		suffer(WSTOPSIG(status));
+	} else if (WIFSIGNALED(status)) {
+		suffer(WTERMSIG(status));
+		_exit(128 + WTERMSIG(status));
+	} else if (WIFEXITED(status)) {
+		_exit(WEXITSTATUS(status));
+	}
+}
+
+static void report_children(void)
+{
+	struct kin_report r;
+	int status;
+
+	while ((r.pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | __WALL)) > 0) {
+		r.status = status;
+		if (write(REPORTS_FD, &r, sizeof(r)) != sizeof(r))
+			return;
+	}
+}
+
+static void obey(void)
+{
+	struct order_message m;
+	ssize_t n = read(ORDERS_FD, &m, sizeof(m));
+
+	if (n != sizeof(m))
+		_exit(0);	/* the keeper has let go of it */
+	if (m.order == ORDER_LIKE)
+		be_like(m.a);
+	else if (m.order == ORDER_KILL && kill(m.a, m.b))
+		return;
+}
+
+/* For ever: it never runs anything of the program's */
+static void NORETURN stand_in(int orders, int reports, const char *name)
+{
+	sigset_t chld, all;
+	int o = fcntl(orders, F_DUPFD, 16), r = fcntl(reports, F_DUPFD, 16), s;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	if (dup2(o, ORDERS_FD) < 0 || dup2(r, REPORTS_FD) < 0)
+		_exit(1);
+	close_range(0, ORDERS_FD - 1, 0);
+	close_range(REPORTS_FD + 1, ~0U, 0);
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	s = signalfd(-1, &chld, 0);
+	(void)prctl(PR_SET_NAME, name);
+	for (;;) {
+		struct pollfd p[] = { { .fd = ORDERS_FD, .events = POLLIN }, { .fd = s, .events = POLLIN } };
+		struct signalfd_siginfo si;
+
+		if (poll(p, 2, -1) < 0)
+			continue;
+		if (p[1].revents && read(s, &si, sizeof(si)) > 0)
+			report_children();
+		if (p[0].revents)
+			obey();
+	}
+}
+
+/* ---- birth ---------------------------------------------------------------------------------------- */
+
+/* fork() under a chosen pid (clone3(2), CAP_CHECKPOINT_RESTORE).  @flags: CLONE_PARENT or 0 */
+static pid_t fork_as(pid_t pid, uint64_t flags)
+{
+	struct clone_args args = {
+		.flags = flags,
+		.exit_signal = (flags & CLONE_PARENT) ? 0 : SIGCHLD,	/* CLONE_PARENT: as the caller's */
+		.set_tid = (uint64_t)(uintptr_t)&pid,
+		.set_tid_size = 1,
+	};
+	long rc = syscall(SYS_clone3, &args, sizeof(args));
+
+	return rc < 0 ? -errno : (pid_t)rc;
+}
+
+/* While the family is made: everybody's pipe was made beforehand, by the keeper */
+struct family {
+	struct kin *k;
+	const struct image *img;
+	pid_t pid, ppid, sid, pgid;
+	pid_t parent_session, parent_group;
+	int result;			/* the program's pid is written here */
+	int *reads;			/* per k->list: the stand-in's end of its pipe */
+	void (*become)(void *ctx);
+	void *ctx;
+};
+
+static void NORETURN be_stand_in(const struct family *f, pid_t me)
+{
+	struct kin_one *one = kin_find(f->k, me);
+	const char *name = "stand-in";
+
+	for (size_t i = 0; i < f->img->n_kin; i++)
+		if (f->img->kin[i].pid == me && f->img->kin[i].comm)
+			name = f->img->kin[i].comm;
+	stand_in(one ? f->reads[one - f->k->list] : -1, f->k->to_us, name);
+}
+
+/* A leader of @pgid, in the caller's session.  Its number may be somebody's already */
+static void make_group(const struct family *f, pid_t pgid)
+{
+	pid_t leader;
+
+	if (pgid <= 1 || pgid == f->sid || pgid == f->pid || pgid == getpid() || !kin_find(f->k, pgid) ||
+	    !kill(pgid, 0))
+		return;
+	leader = fork_as(pgid, 0);
+	if (!leader) {
+		setpgid(0, 0);
+		be_stand_in(f, pgid);
+	}
+	if (leader > 0)
+		setpgid(leader, leader);
+}
+
+static void join_group(pid_t pgid, pid_t me)
+{
+	if (pgid == me)
+		setpgid(0, 0);
+	else if (pgid > 1)
+		setpgid(0, pgid);
+}
+
+/* Children that stayed, those that lead a group first */
+static void make_children(const struct family *f)
+{
+	for (int leaders = 1; leaders >= 0; leaders--)
+		for (size_t i = 0; i < f->img->n_kin; i++) {
+			const struct image_kin *c = &f->img->kin[i];
+			pid_t pid = (pid_t)c->pid;
+
+			if (!c->child || (c->pgid == c->pid) != leaders)
+				continue;
+			if (fork_as(pid, 0))
+				continue;
+			if (c->session == c->pid)
+				setsid();
+			else
+				join_group((pid_t)c->pgid, pid);
+			be_stand_in(f, pid);
+		}
+}
+
+static void NORETURN be_program(const struct family *f)
+{
+	if (f->sid == f->pid)
+		setsid();
+	else
+		join_group(f->pgid, f->pid);
+	make_children(f);
+	f->become(f->ctx);
+	_exit(125);
+}
+
+static void tell(const struct family *f, pid_t result)
+{
+	if (write(f->result, &result, sizeof(result)) != sizeof(result))
+		_exit(1);
+}
+
+/* In the process that shall be its parent, in the session that it shall be born in */
+static void bear_program(const struct family *f, uint64_t flags)
+{
+	pid_t child;
+
+	make_group(f, f->pgid);
+	child = fork_as(f->pid, flags);
+	if (!child)
+		be_program(f);
+	tell(f, child);
+}
+
+/* In the leader's stand-in */
+static void NORETURN lead_session(const struct family *f, bool bears)
+{
+	setsid();
+	if (bears)
+		bear_program(f, CLONE_PARENT);
+	be_stand_in(f, f->sid);
+}
+
+/* In the parent's stand-in */
+static void NORETURN be_parent(const struct family *f, bool shares)
+{
+	if (f->parent_session == f->ppid)
+		setsid();
+	else
+		join_group(f->parent_group, f->ppid);
+	if (shares || f->sid == f->pid) {
+		bear_program(f, 0);
+	} else {
+		pid_t leader = fork_as(f->sid, 0);
+
+		if (!leader)
+			lead_session(f, true);
+		if (leader < 0)
+			tell(f, leader);
+	}
+	be_stand_in(f, f->ppid);
+}
+
+/* In the leader's stand-in, when the parent is another of its session */
+static void NORETURN lead_parent(const struct family *f)
+{
+	pid_t parent;
+
+	setsid();
+	make_group(f, f->parent_group == f->ppid ? 0 : f->parent_group);
+	parent = fork_as(f->ppid, CLONE_PARENT);
+	if (!parent)
+		be_parent(f, true);
+	if (parent < 0)
+		tell(f, parent);
+	be_stand_in(f, f->sid);
+}
+
+/* In the keeper */
+static pid_t start_family(const struct family *f)
+{
+	bool known = f->ppid > 1 && kin_find(f->k, f->ppid), shares = known && f->parent_session == f->sid;
+	bool leads = f->sid <= 1 || f->sid == f->pid;
+	pid_t first;
+
+	if (known && shares && f->ppid != f->sid && !leads) {
+		first = fork_as(f->sid, 0);
+		if (!first)
+			lead_parent(f);
+	} else if (known) {
+		first = fork_as(f->ppid, 0);
+		if (!first)
+			be_parent(f, shares);
+	} else if (leads) {
+		first = fork_as(f->pid, 0);
+		if (!first)
+			be_program(f);
+		if (first > 0)
+			tell(f, first);
+	} else {
+		first = fork_as(f->sid, 0);
+		if (!first)
+			lead_session(f, true);
+	}
+	return first;
+}
+
+/* Everybody who will have a stand-in, with its pipe.  Return: 0 or a negative errno */
+static int prepare(struct family *f)
+{
+	const struct image *img = f->img;
+	size_t most = 3 + img->n_kin + 1;
+	pid_t numbers[3];
+
+	for (size_t i = 0; i < img->n_kin; i++)
+		if (!img->kin[i].child && img->kin[i].pid == f->ppid) {
+			f->parent_session = (pid_t)img->kin[i].session;
+			f->parent_group = (pid_t)img->kin[i].pgid;
+		}
+	if (!f->parent_session)		/* a parent of whom nothing is known can't be placed */
+		f->ppid = 0;
+	numbers[0] = f->ppid;
+	numbers[1] = f->sid;
+	numbers[2] = f->pgid;
+	f->reads = calloc(most, sizeof(*f->reads));
+	for (size_t i = 0; f->reads && i < ARRAY_SIZE(numbers) + img->n_kin; i++) {
+		bool listed = i >= ARRAY_SIZE(numbers);
+		const struct image_kin *c = listed ? &img->kin[i - ARRAY_SIZE(numbers)] : NULL;
+		pid_t pid = listed ? (pid_t)c->pid : numbers[i];
+		struct kin_one *one;
+		int ends[2];
+
+		if (pid <= 1 || pid == f->pid || kin_find(f->k, pid))
+			continue;
+		one = pipe2(ends, O_CLOEXEC) ? NULL : add(f->k, pid);
+		if (!one)
+			return -ENOMEM;
+		f->reads[f->k->n - 1] = ends[0];
+		one->orders = ends[1];
+	}
+	return f->reads ? 0 : -ENOMEM;
+}
+
+pid_t kin_give_birth(struct kin *k, const struct image *img, void (*become)(void *ctx), void *ctx)
+{
+	struct family f = { .k = k, .img = img, .pid = (pid_t)img->pid, .ppid = (pid_t)img->ppid,
+			    .sid = (pid_t)img->session, .pgid = (pid_t)img->pgid, .become = become, .ctx = ctx };
+	size_t before = k->n;
+	pid_t got = -EPIPE, first;
+	int result[2], rc = prepare(&f);
+
+	if (!rc && pipe2(result, O_CLOEXEC))
+		rc = -errno;
+	if (rc) {
+		free(f.reads);
+		return rc;
+	}
+	f.result = result[1];
+	first = start_family(&f);
+	close(result[1]);
+	if (first > 0 && read(result[0], &got, sizeof(got)) != sizeof(got))
+		got = -EPIPE;
+	close(result[0]);
+	for (size_t i = before; i < k->n; i++)
+		close(f.reads[i]);
+	free(f.reads);
+	return first < 0 ? first : got;
+}
+
+/* ---- orders ------------------------------------------------------------------------------------------ */
+
+static bool order(struct kin *k, pid_t pid, const struct order_message *m)
+{
+	struct kin_one *one = kin_find(k, pid);
+
+	return one && one->orders >= 0 && write(one->orders, m, sizeof(*m)) == sizeof(*m);
+}
+
+void kin_end(struct kin *k, pid_t pid, int status)
+{
+	struct order_message m = { .order = ORDER_LIKE, .a = status };
+	struct kin_one *one = kin_find(k, pid);
+
+	if (!one || one->moved)
+		return;
+	/* one that stands stopped hears nothing: it goes on first, as the kin did or would */
+	kill(pid, SIGCONT);
+	if (WIFCONTINUED(status) || !order(k, pid, &m) || WIFSTOPPED(status))
+		return;
+	kin_forget(k, kin_find(k, pid));
+}
+
+bool kin_kill(struct kin *k, pid_t sender, pid_t to, int sig)
+{
+	struct order_message m = { .order = ORDER_KILL, .a = to, .b = sig };
+
+	return order(k, sender, &m);
+}

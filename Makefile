@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
 
-PKGS := libssl libcrypto libcurl libcjson
+PKGS := libssl libcrypto libcurl libcjson libseccomp fuse3
 # pkg-config is only asked when something is compiled: `make demo` installs it first
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
 LIBS = -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -lxxhash

@@ -109,7 +109,8 @@ static int be_keeper(struct arguments *a)
 		return 1;
 	}
 	prctl(PR_SET_DUMPABLE, 0);
-	rc = keeper_run(a->control, a->listening, a->ground.policy);
+	rc = keeper_run(&(struct keeper_start){ .control = a->control, .listening = a->listening, .fuse = a->ground.fuse,
+						.user = !a->ground.root, .policy = a->ground.policy });
 	forget_socket(a);
 	return rc;
 }

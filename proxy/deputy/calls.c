@@ -336,6 +336,10 @@ static bool try(struct calls *c, struct pending *p)
 		else
 			over = try_write(c, p, h, &value);
 		break;
+	case CALL_ID_poll:
+		h = handle_find(deputy_handles(c->d), (uint32_t)p->a[0]);
+		value = h ? ready_now(h->fds[0], (short)p->a[1]) : POLLERR | POLLHUP;
+		break;
 	case CALL_ID_open:
 		do_open(c, p, &value);
 		break;

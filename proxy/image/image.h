@@ -37,6 +37,7 @@ enum open_kind {
 	OPEN_EPOLL = 7,
 	OPEN_MEMFD = 8,
 	OPEN_INOTIFY = 9,
+	OPEN_PULLED = 10,	/* a terminal, or a pipe that others read too: read only when the program reads */
 };
 
 struct image_bytes {

@@ -66,6 +66,8 @@ int freeze_stop(struct freeze *f, const struct look *look, struct err *e)
 
 	memset(f, 0, sizeof(*f));
 	f->t.mem = -1;
+	f->t.idle = look->idle;
+	f->t.idle_ctx = look->ctx;
 	f->look = *look;
 	f->img = calloc(1, sizeof(*f->img));
 	if (!f->img)

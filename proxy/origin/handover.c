@@ -177,7 +177,7 @@ static int close_there(struct handover *h, int fd)
 
 static bool stays(const struct image *img, const struct image_fd *f)
 {
-	return img->opens[f->open].kind == OPEN_TWIN;
+	return img->opens[f->open].kind == OPEN_TWIN || img->opens[f->open].kind == OPEN_PULLED;
 }
 
 int handover_setup(const struct image *img, bool rest, struct err *e)

@@ -347,6 +347,11 @@ static void undo_exec(void *ctx)
 
 /* ---- rebuilding in place --------------------------------------------------------------------------------------------- */
 
+static bool stays_at_home(const struct image_open *o)
+{
+	return o->kind == OPEN_TWIN || o->kind == OPEN_PULLED;
+}
+
 /* What the deputy had open for itself and its exec didn't close */
 static int close_rest(struct home *h, struct err *e)
 {
@@ -357,7 +362,7 @@ static int close_rest(struct home *h, struct err *e)
 		bool keep = fds[i] == h->r.body_sock;
 
 		for (size_t k = 0; k < h->img->n_fds && !keep; k++)
-			keep = h->img->fds[k].fd == fds[i] && h->img->opens[h->img->fds[k].open].kind == OPEN_TWIN;
+			keep = h->img->fds[k].fd == fds[i] && stays_at_home(&h->img->opens[h->img->fds[k].open]);
 		if (!keep)
 			rc = remote_do(&h->r.r, e, "close a descriptor", SYS_close, (uint64_t)fds[i]);
 	}

@@ -338,6 +338,8 @@ int look_process(struct look *l, struct err *e)
 	rc = image_set_str(&img->comm, st.comm);
 	if (!rc)
 		rc = look_kin(l, st.ppid, e);
+	if (l->moved)
+		s.no_new_privs = l->no_new_privs;
 	if (!rc)
 		rc = keep_credentials(img, &s);
 	if (!rc)

@@ -26,6 +26,9 @@ struct look {
 	/* of a moved program: which streams its keeper serves, by the twin pipe's inode; may be NULL */
 	uint32_t (*stream_of)(void *ctx, uint64_t inode);
 	bool (*stays)(void *ctx, pid_t pid);	/* of a moved program: is this child a stand-in? */
+	void (*idle)(void *ctx);	/* called while the freeze waits for threads; may be NULL */
+	bool no_new_privs;		/* of a moved program: as it was before our filter set it */
+	uint64_t twins;			/* of a moved program: the device of the files that are pulled twins; 0: none */
 	void *ctx;
 };
 

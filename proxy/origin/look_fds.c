@@ -6,7 +6,7 @@
  * (dup, kcmp(2) says so) share an image_open.
  *
  * Pipes: both ends here and nobody else's: it moves, with its content.  One end here: the other
- * stays at the origin, a twin will stand for it.
+ * stays at the origin, a twin will stand for it.  Others have the same end, too: it is pulled.
  */
 #include "proxy/origin/look.h"
 
@@ -70,6 +70,15 @@ static int look_regular(struct look *l, struct one_fd *d, struct err *e)
 	return 0;
 }
 
+#define PULLED_BASE 0x10000	/* handles of what is pulled: above any stream's id */
+
+static int is_pulled(struct look *l, struct image_open *o)
+{
+	o->kind = OPEN_PULLED;
+	o->stream = PULLED_BASE + (o - l->img->opens);
+	return 0;
+}
+
 static int look_char_device(struct look *l, struct one_fd *d, struct err *e)
 {
 	unsigned major_no = major(d->st.st_rdev);
@@ -77,9 +86,31 @@ static int look_char_device(struct look *l, struct one_fd *d, struct err *e)
 	if (policy_path(l->policy, d->link, NULL) == POLICY_LOCAL)
 		return look_regular(l, d, e);
 	if ((major_no >= 136 && major_no <= 143) || major_no == 4 || major_no == 5)
-		reasons_add(l->why, REASON_TERMINAL, NULL, "descriptor %d is the terminal %s", d->fd, d->link);
-	else
-		reasons_add(l->why, REASON_DEVICE, NULL, "descriptor %d is the device %s", d->fd, d->link);
+		return is_pulled(l, d->o);
+	reasons_add(l->why, REASON_DEVICE, NULL, "descriptor %d is the device %s", d->fd, d->link);
+	return 0;
+}
+
+/* A moved program's: its inode is its handle */
+static int look_pulled(struct look *l UNUSED, struct one_fd *d, struct err *e UNUSED)
+{
+	d->o->kind = OPEN_PULLED;
+	d->o->stream = (int64_t)d->st.st_ino;
+	return 0;
+}
+
+/* stat(2), but of a moved program's twins only what is known without asking their file system: that's us */
+static int stat_of(const struct look *l, const char *path, struct stat *st)
+{
+	struct statx x;
+
+	if (!l->moved)
+		return stat(path, st);
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &x))
+		return -1;
+	*st = (struct stat){ .st_dev = makedev(x.stx_dev_major, x.stx_dev_minor), .st_ino = x.stx_ino,
+			     .st_mode = x.stx_mode, .st_nlink = x.stx_nlink, .st_size = (off_t)x.stx_size,
+			     .st_rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor) };
 	return 0;
 }
 
@@ -341,7 +372,7 @@ static int look_one(struct look *l, int fd, uint64_t **inodes, struct err *e)
 	    procfs_read(l->pid, info, sizeof(info), "fdinfo/%d", fd) < 0)
 		return 0;		/* closed meanwhile: the program runs */
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)l->pid, fd);
-	if (stat(path, &d.st))
+	if (stat_of(l, path, &d.st))
 		return 0;
 	d.flags = number(info, "flags", 8);
 	shared = shared_open(l, &d, *inodes);
@@ -364,6 +395,8 @@ static int look_one(struct look *l, int fd, uint64_t **inodes, struct err *e)
 	d.o->flags = d.flags & ~(uint64_t)O_CLOEXEC;
 	d.o->position = number(info, "pos", 10);
 	d.o->file = -1;
+	if (l->twins && d.st.st_dev == l->twins)
+		return look_pulled(l, &d, e);
 	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
 		if (kinds[k].prefix ? strncmp(link, kinds[k].prefix, strlen(kinds[k].prefix))
 				    : (d.st.st_mode & S_IFMT) != kinds[k].type)
@@ -438,8 +471,12 @@ static bool others_from_before(const struct look *l, struct others *list)
 			;
 		if (k == b->n_pipes)
 			return false;
-		for (size_t n = 0; n < b->n_opens; n++)
-			list[i].writers |= b->opens[n].kind == OPEN_TWIN && b->opens[n].file == (int64_t)k;
+		for (size_t n = 0; n < b->n_opens; n++) {
+			if (b->opens[n].file != (int64_t)k)
+				continue;
+			list[i].writers |= b->opens[n].kind == OPEN_TWIN || b->opens[n].kind == OPEN_PULLED;
+			list[i].readers |= b->opens[n].kind == OPEN_PULLED;
+		}
 	}
 	return b != NULL;
 }
@@ -457,7 +494,7 @@ static int settle_pipes(struct look *l)
 	if (!l->moved && img->n_pipes && !others_from_before(l, o))
 		find_others(l->pid, o, img->n_pipes);
 	for (size_t i = 0; i < img->n_pipes; i++) {
-		bool reads = false, writes = false, both = false, inside;
+		bool reads = false, writes = false, pulled, inside;
 		uint32_t stream = l->stream_of ? l->stream_of(l->ctx, o[i].inode) : 0;
 
 		for (size_t k = 0; k < img->n_opens; k++) {
@@ -467,20 +504,16 @@ static int settle_pipes(struct look *l)
 				continue;
 			reads |= mode != O_WRONLY;
 			writes |= mode != O_RDONLY;
-			both |= mode == O_RDWR;
 		}
 		inside = l->moved ? !stream : reads && writes && !o[i].readers && !o[i].writers;
-		if (!inside && reads && writes)
-			reasons_add(l->why, both ? REASON_PIPE_MODE : REASON_PIPE_SHARED, NULL,
-				    "both ends of a pipe or FIFO are open here, and process %d shares it",
-				    (int)(o[i].readers ? o[i].reader : o[i].writer));
-		else if (!inside && reads && o[i].readers)
-			reasons_add(l->why, REASON_PIPE_READERS, NULL,
-				    "process %d, which stays, also reads the pipe that the program reads",
-				    (int)o[i].reader);
+		pulled = !inside && ((reads && writes) || (reads && o[i].readers));
 		for (size_t k = 0; k < img->n_opens && !inside; k++) {
 			if (img->opens[k].kind != OPEN_PIPE || img->opens[k].file != (int64_t)i)
 				continue;
+			if (pulled && !l->moved) {
+				is_pulled(l, &img->opens[k]);
+				continue;
+			}
 			img->opens[k].kind = OPEN_TWIN;
 			img->opens[k].stream = stream ? stream : (uint32_t)i + 1;
 		}

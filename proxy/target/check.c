@@ -371,6 +371,19 @@ static void check_limits(struct check *c)
 			    (long long)top, SPARE_DESCRIPTORS, (unsigned long long)rl.rlim_max);
 }
 
+/* What is pulled comes through a file system of ours.  A privileged mproxy opens the device itself */
+static void check_fuse(struct check *c)
+{
+	bool needed = false;
+
+	for (size_t i = 0; i < c->survey->n_opens; i++)
+		needed |= c->survey->opens[i].kind == OPEN_PULLED;
+	if (needed && access("/dev/fuse", c->root ? F_OK : R_OK | W_OK))
+		reasons_add(c->why, REASON_FUSE, NULL,
+			    "the program has a terminal or a shared pipe open, and /dev/fuse can't be used here: %s",
+			    strerror(errno));
+}
+
 static void check_cpu(struct check *c)
 {
 	cpu_check(c->survey, c->why);
@@ -379,7 +392,7 @@ static void check_cpu(struct check *c)
 /* ---- all of it ----------------------------------------------------------------------------- */
 
 static void (*const checks[])(struct check *c) = {
-	check_user, check_namespaces, check_cpu, check_memory, check_pids, check_limits,
+	check_user, check_namespaces, check_cpu, check_memory, check_pids, check_limits, check_fuse,
 };
 
 /**

@@ -120,11 +120,40 @@ int ground_unshare(const struct ground *g, struct err *e)
 static const char *const local_devices[] = { "null", "zero", "full", "random", "urandom" };
 
 /*
+ * Terminals: a file system that the keeper serves, at /dev/pts.  Nobody may look into it before the
+ * keeper does so.  fuse(8): the descriptor must have been opened in the mount's own user namespace.
+ */
+static int mount_originfs(struct ground *g, struct err *e)
+{
+	char options[128];
+
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%u,group_id=%u,allow_other", g->fuse,
+		 g->root ? g->uid : g->image_uid, g->root ? g->gid : g->image_gid);
+	if (mkdir("/dev/pts", 0755) || mount("originfs", "/dev/pts", "fuse.originfs", MS_NOSUID | MS_NOEXEC, options))
+		return err_set(e, -errno, "mount the origin's terminals");
+	return 0;
+}
+
+/* What every /dev has, besides devices */
+static int furnish_dev(struct ground *g, struct err *e)
+{
+	static const char *const links[][2] = {
+		{ "/proc/self/fd", "/dev/fd" },	 { "/proc/self/fd/0", "/dev/stdin" }, { "/proc/self/fd/1", "/dev/stdout" },
+		{ "/proc/self/fd/2", "/dev/stderr" }, { "pts/tty", "/dev/tty" },	   { "pts/ptmx", "/dev/ptmx" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		if (symlink(links[i][0], links[i][1]))
+			return err_set(e, -errno, "make %s", links[i][1]);
+	return g->fuse < 0 ? 0 : mount_originfs(g, e);
+}
+
+/*
  * An empty, read-only directory over one that belongs to the origin: what isn't served yet is
  * "no such file", never the target's file of that name.  /dev keeps the devices that are
  * everywhere the same.
  */
-static int cover(const char *dir, struct err *e)
+static int cover(struct ground *g, const char *dir, struct err *e)
 {
 	bool dev = !strcmp(dir, "/dev");
 	int kept[ARRAY_SIZE(local_devices)];
@@ -155,8 +184,8 @@ static int cover(const char *dir, struct err *e)
 			rc = rc ? rc : err_set(e, -errno, "keep %s", path);
 		close(kept[i]);
 	}
-	if (!rc && dev && symlink("/proc/self/fd", "/dev/fd"))
-		rc = err_set(e, -errno, "make /dev/fd");
+	if (!rc && dev)
+		rc = furnish_dev(g, e);
 	if (!rc && mount(NULL, dir, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, NULL))
 		rc = err_set(e, -errno, "make %s read-only", dir);
 	return rc;
@@ -173,15 +202,16 @@ static int loopback_up(struct err *e)
 	return ioctl(fd, SIOCSIFFLAGS, &ifr) ? err_set(e, -errno, "bring up the loopback interface") : 0;
 }
 
-int ground_settle(const struct ground *g, struct err *e)
+int ground_settle(struct ground *g, struct err *e)
 {
 	const char *dir;
 	int rc = 0;
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return err_set(e, -errno, "make mounts private");
+	g->fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	for (size_t i = 0; !rc && (dir = policy_origin_dirs(g->policy, i)); i++)
-		rc = cover(dir, e);
+		rc = cover(g, dir, e);
 	if (rc)
 		return rc;
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))

@@ -24,12 +24,13 @@ struct ground {
 	int64_t monotonic_offset, boottime_offset;	/* ns, added to this machine's clocks */
 	const char *hostname;
 	const struct policy *policy;	/* directories that are the origin's are covered */
+	int fuse;			/* from ground_settle(): /dev/fuse, mounted at /dev/pts; -1: there is none */
 };
 
 /* New namespaces for this process and, for pid and time, its children.  Single-threaded */
 int ground_unshare(const struct ground *g, struct err *e) MUST_CHECK;
 /* In the first child, pid 1 of the new namespace: mounts, hostname, loopback */
-int ground_settle(const struct ground *g, struct err *e) MUST_CHECK;
+int ground_settle(struct ground *g, struct err *e) MUST_CHECK;
 /* To the user, keeping CAP_CHECKPOINT_RESTORE as an ambient capability for the body */
 int ground_become_user(const struct ground *g, struct err *e) MUST_CHECK;
 

@@ -3,7 +3,10 @@
  * keeper.c - Pid 1 of a moved program's pid namespace
  *
  * Two sockets lead to the session: the control socket, whose messages are rows of handlers[], and
- * the pump's, which carries what the deputy and the keeper have to say to each other.
+ * the pump's, which carries what the deputies and the keeper have to say to each other.
+ *
+ * Besides, it answers the program's system calls that concern the origin (supervisor.c), serves the
+ * file system of its terminals (originfs.c), and knows its processes and their kin (kin.c).
  */
 #include "proxy/target/keeper.h"
 
@@ -33,17 +36,26 @@
 #include "common/wire.h"
 #include "proxy/image/image.h"
 #include "proxy/target/body.h"
+#include "proxy/origin/look.h"
+#include "proxy/target/fork.h"
 #include "proxy/target/leave.h"
+#include "proxy/target/originfs.h"
 #include "proxy/target/restore.h"
+#include "proxy/target/supervisor.h"
 #include "proxy/twin/pump.h"
 
 #define MAX_STREAMS 1024
+#define LOOK_MS 100		/* how often callers that wait for home are looked at: have they a signal to take? */
+#define LAST_BYTES_MS 1000	/* how long the end of the first process may wait for what the others write */
 
 struct keeper {
 	enum keeper_state state;
-	int control, listening, signals;
-	const struct policy *policy;
+	const struct keeper_start *with;
+	int control, signals;
 	struct pump *pump;
+	struct asks asks;
+	struct supervisor supervisor;
+	struct originfs *fs;
 	struct image *img;
 	struct restore *restore;
 	struct kin kin;
@@ -58,7 +70,8 @@ struct keeper {
 	struct leave *leave;		/* while FROZEN */
 	bool stop_asked, stopped, told_exit;
 	bool ended, quit;
-	int status;			/* of the program, once ended */
+	int status;			/* of the program's first process, once ended */
+	int64_t ended_at;
 };
 
 /* ---- to the session --------------------------------------------------------------------------------- */
@@ -153,6 +166,9 @@ static int make_twin(void *ctx, const struct image_open *o, struct err *e)
 	struct stat st;
 	int ends[2], rc;
 
+	if (o->kind == OPEN_PULLED)
+		return originfs_open(k->fs, (uint32_t)o->stream, o->path ? o->path : "?",
+				     (int)(o->flags & (O_ACCMODE | O_NONBLOCK | O_APPEND)), e);
 	if (s)
 		return same_twin(k, s, o, e);
 	if (k->n_streams == MAX_STREAMS || o->stream < 1 || o->stream > UINT32_MAX ||
@@ -205,6 +221,8 @@ static int on_prepare(struct keeper *k, const void *p, size_t len, const int *fd
 		rc = body_make(survey, &k->kin, &k->body, &k->restore->sock, &k->restore->body_sock, e);
 	if (rc)
 		return rc;
+	if (kin_add_moved(&k->kin, k->body, true))
+		return err_set(e, -ENOMEM, "prepare");
 	k->state = KEEPER_PREPARED;
 	reply.pid = (uint32_t)k->body;
 	pidfd = pidfd_open(k->body, 0);
@@ -261,6 +279,8 @@ static int on_image(struct keeper *k, const void *p, size_t len, const int *fds,
 	k->restore->pid = k->body;
 	k->restore->make_twin = make_twin;
 	k->restore->ctx = k;
+	k->restore->supervised = true;
+	k->restore->listener = -1;
 	rc = restore_begin(k->restore, e);
 	if (rc)
 		return rc;
@@ -295,6 +315,11 @@ static int say_with_pump(struct keeper *k, unsigned type, const void *payload, s
 	return rc ? err_set(e, rc, "answer the session") : 0;
 }
 
+static void serve_files(void *ctx)
+{
+	originfs_hear(((struct keeper *)ctx)->fs);
+}
+
 static int on_mem_end(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
 {
 	struct wire_ready reply = { 0 };
@@ -305,10 +330,17 @@ static int on_mem_end(struct keeper *k, const void *p, size_t len, const int *fd
 	(void)fds;
 	(void)nfds;
 	drop_fd(&k->uffd);
+	/* an epoll set asks its members how they are: that's us */
+	k->restore->r.idle = k->fs ? serve_files : NULL;
+	k->restore->r.idle_ctx = k;
 	if (!rc)
 		rc = restore_finish(k->restore, e);
+	if (!rc)
+		rc = supervisor_start(&k->supervisor, k->restore->listener, e);
 	if (rc)
 		return rc;
+	k->supervisor.no_new_privs = k->img->no_new_privs;
+	fork_keep_away();
 	k->state = KEEPER_READY;
 	reply.pages = m.pages;
 	return say_with_pump(k, WIRE_READY, buf, wire_put_ready(buf, sizeof(buf), &reply), e);
@@ -414,9 +446,38 @@ static int say_image(struct keeper *k, unsigned type, const struct image *img, s
 	return say(k, type, buf, n, fds, 2);
 }
 
+static bool stays(void *ctx, pid_t pid)
+{
+	struct kin_one *one = kin_find(&((struct keeper *)ctx)->kin, pid);
+
+	return one && !one->moved;
+}
+
+/* While the freeze waits for the program's threads: some wait for us */
+static void serve_the_frozen(void *ctx)
+{
+	struct keeper *k = ctx;
+	struct pollfd p[] = { { .fd = k->supervisor.listener, .events = POLLIN } };
+
+	originfs_hear(k->fs);
+	while (poll(p, 1, 0) == 1 && p[0].revents & POLLIN)
+		supervisor_hear(&k->supervisor);
+	ask_cancel_all(&k->asks);
+	if (pump_run(k->pump) < 0)
+		log_err("the pump failed: %s", strerror(errno));
+}
+
+static struct look look_from(struct keeper *k)
+{
+	return (struct look){ .pid = k->body, .policy = k->with->policy, .moved = true, .stream_of = stream_by_inode,
+			      .stays = stays, .idle = serve_the_frozen, .twins = originfs_device(k->fs),
+			      .no_new_privs = k->supervisor.no_new_privs, .ctx = k };
+}
+
 static int on_survey(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
 {
 	AUTO_IMAGE struct image *img = NULL;
+	struct look l;
 	int rc;
 
 	(void)p;
@@ -425,23 +486,30 @@ static int on_survey(struct keeper *k, const void *p, size_t len, const int *fds
 	(void)nfds;
 	if (k->ended)
 		return err_say(e, -ESRCH, "the program has ended");
-	rc = leave_survey(k->body, k->policy, stream_by_inode, k, &img, e);
+	l = look_from(k);
+	rc = leave_survey(&l, &img, e);
 	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
 }
 
 static int on_freeze(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
 {
 	struct wire_freeze m;
+	struct look l;
 	int rc = wire_get_freeze(p, len, &m);
 
 	(void)fds;
 	(void)nfds;
 	if (k->ended)
 		return err_say(e, -ESRCH, "the program has ended");
-	if (!rc)
-		rc = leave_freeze(k->body, k->policy, stream_by_inode, k, k->pump, (int)m.drain_ms, &k->leave, e);
 	if (rc)
 		return rc;
+	l = look_from(k);
+	originfs_leaving(k->fs, true);
+	rc = leave_freeze(&l, k->pump, (int)m.drain_ms, &k->leave, e);
+	if (rc) {
+		originfs_leaving(k->fs, false);
+		return rc;
+	}
 	k->state = KEEPER_FROZEN;
 	return say_image(k, WIRE_IMAGE, leave_image(k->leave), e);
 }
@@ -458,6 +526,7 @@ static int on_thaw(struct keeper *k, const void *p, size_t len, const int *fds, 
 	if (k->state == KEEPER_FROZEN) {
 		leave_thaw(k->leave);
 		k->leave = NULL;
+		originfs_leaving(k->fs, false);
 		pump_hold(k->pump, false);
 		k->state = KEEPER_RUNNING;
 		reap(k);	/* it may have been killed meanwhile */
@@ -549,7 +618,7 @@ static void read_control(struct keeper *k)
 
 static void accept_session(struct keeper *k)
 {
-	int fd = sock_accept(k->listening);
+	int fd = sock_accept(k->with->listening);
 	uid_t uid;
 
 	if (fd < 0)
@@ -587,16 +656,17 @@ static bool kill_as(pid_t sender, pid_t to, int sig)
 
 static void deliver(struct keeper *k, const struct wire_signal *s)
 {
+	pid_t to = s->to ? (pid_t)s->to : k->body;
+	struct kin_one *one = kin_find(&k->kin, to);
 	siginfo_t info = { 0 };
 
-	if (k->ended || s->signo < 1 || s->signo > 64)
+	if (!one || !one->moved || s->signo < 1 || s->signo > 64)
 		return;
-	if (s->signo == SIGCONT)
+	if (s->signo == SIGCONT && to == k->body)
 		k->stopped = false;
 	if (s->code >= 0 || s->code == SI_TKILL) {
-		if (!kin_kill(&k->kin, (pid_t)s->pid, k->body, (int)s->signo) &&
-		    !kill_as((pid_t)s->pid, k->body, (int)s->signo))
-			kill(k->body, (int)s->signo);
+		if (!kin_kill(&k->kin, (pid_t)s->pid, to, (int)s->signo) && !kill_as((pid_t)s->pid, to, (int)s->signo))
+			kill(to, (int)s->signo);
 		return;
 	}
 	info.si_signo = (int)s->signo;
@@ -604,16 +674,37 @@ static void deliver(struct keeper *k, const struct wire_signal *s)
 	info.si_pid = (pid_t)s->pid;
 	info.si_uid = s->uid;
 	info.si_value.sival_ptr = (void *)(uintptr_t)s->value;
-	if (syscall(SYS_rt_sigqueueinfo, k->body, info.si_signo, &info))
+	if (syscall(SYS_rt_sigqueueinfo, to, info.si_signo, &info))
 		log_warn("signal %u couldn't be delivered: %s", s->signo, strerror(errno));
+}
+
+/* A process that stayed: its stand-in does the same.  A deputy that was stopped: so is its process */
+static void kin_changed(struct keeper *k, const struct wire_kin *m)
+{
+	struct kin_one *one = kin_find(&k->kin, (pid_t)m->kin);
+
+	if (one && one->moved && WIFSTOPPED((int)m->status) && WSTOPSIG((int)m->status) == SIGSTOP)
+		kill((pid_t)m->kin, SIGSTOP);
+	else if (one && !one->moved)
+		kin_end(&k->kin, (pid_t)m->kin, m->status == KIN_GONE ? 0 : (int)m->status);
 }
 
 static void pump_message(void *ctx, unsigned type, const void *payload, size_t len)
 {
+	struct keeper *k = ctx;
+	struct wire_is_ready ready;
+	struct wire_result result;
 	struct wire_signal s;
+	struct wire_kin kin;
 
 	if (type == WIRE_SIGNAL && !wire_get_signal(payload, len, &s))
-		deliver(ctx, &s);
+		deliver(k, &s);
+	else if (type == WIRE_RESULT && !wire_get_result(payload, len, &result))
+		ask_answered(&k->asks, &result);
+	else if (type == WIRE_KIN && !wire_get_kin(payload, len, &kin))
+		kin_changed(k, &kin);
+	else if (type == WIRE_IS_READY && !wire_get_is_ready(payload, len, &ready))
+		originfs_ready(k->fs, ready.handle, ready.events);
 }
 
 static void pump_detached(void *ctx UNUSED)
@@ -624,10 +715,10 @@ static const struct pump_ops pump_ops = { .message = pump_message, .detached = p
 
 /* ---- the program's own doings ------------------------------------------------------------------------------ */
 
-static void tell(struct keeper *k, unsigned type, uint32_t number)
+static void tell(struct keeper *k, unsigned type, uint32_t number, pid_t pid)
 {
 	uint8_t buf[16];
-	struct wire_exited m = { .status = number };	/* STOPPED and CONTINUED have the same shape */
+	struct wire_exited m = { .status = number, .pid = (uint32_t)pid };	/* STOPPED has the same shape */
 	ssize_t n = wire_put_exited(buf, sizeof(buf), &m);
 
 	if (n < 0 || pump_tell(k->pump, type, buf, (size_t)n))
@@ -645,16 +736,25 @@ static void body_changed(struct keeper *k, int status)
 			if (say(k, WIRE_KEEPER_STOPPED, buf, wire_put_keeper_stopped(buf, sizeof(buf), &m), NULL, 0))
 				log_warn("the session couldn't be told of a stop");
 		} else {
-			tell(k, WIRE_STOPPED, (uint32_t)WSTOPSIG(status));
+			tell(k, WIRE_STOPPED, (uint32_t)WSTOPSIG(status), k->body);
 		}
 		k->stop_asked = false;
 	} else if (WIFCONTINUED(status)) {
 		k->stopped = false;
-	} else {
+	} else if (!k->ended) {
 		k->ended = true;
+		k->ended_at = clock_ns(CLOCK_MONOTONIC);
 		k->status = status;
 		k->state = KEEPER_ENDED;
+		if (kin_find(&k->kin, k->body))
+			kin_forget(&k->kin, kin_find(&k->kin, k->body));
 	}
+}
+
+/* A process that was forked here has ended */
+static void child_ended(struct keeper *k, pid_t pid, int status)
+{
+	tell(k, WIRE_EXITED, (uint32_t)status, pid);
 }
 
 static bool reaps(const struct keeper *k)
@@ -680,9 +780,18 @@ static void reap(struct keeper *k)
 	if (!reaps(k))
 		return;		/* while it is traced, each stop belongs to whoever waits for it */
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | __WALL)) > 0)
-		if (pid == k->body)
+		if (pid == k->body) {
 			body_changed(k, status);
+		} else if (!WIFSTOPPED(status) && !WIFCONTINUED(status) && kin_find(&k->kin, pid)) {
+			bool moved = kin_find(&k->kin, pid)->moved;
+
+			kin_forget(&k->kin, kin_find(&k->kin, pid));
+			if (moved)
+				child_ended(k, pid, status);
+		}
 	hear_reports(k);
+	while ((pid = kin_ended(&k->kin, &status)) > 0)
+		child_ended(k, pid, status);
 }
 
 static void read_signals(struct keeper *k)
@@ -699,13 +808,17 @@ static void read_signals(struct keeper *k)
 /* The exit status goes after every byte that the program wrote; then there is nothing left to do */
 static void finish_ended(struct keeper *k)
 {
+	bool others = kin_moved(&k->kin) > 0;
+
 	if (!k->ended)
 		return;
-	if (!k->told_exit && pump_drained(k->pump)) {
-		tell(k, WIRE_EXITED, (uint32_t)k->status);
+	/* the others may go on writing for ever */
+	if (!k->told_exit && (pump_drained(k->pump) ||
+			      (others && clock_ns(CLOCK_MONOTONIC) - k->ended_at > LAST_BYTES_MS * NS_PER_MS))) {
+		tell(k, WIRE_EXITED, (uint32_t)k->status, k->body);
 		k->told_exit = true;
 	}
-	if (k->told_exit && pump_told(k->pump)) {
+	if (k->told_exit && !others && pump_drained(k->pump) && pump_told(k->pump)) {
 		uint8_t buf[16];
 		struct wire_discarded m = { 0 };
 
@@ -730,7 +843,17 @@ static int set_up(struct keeper *k, struct err *e)
 	if (k->signals < 0)
 		return err_set(e, -errno, "receive signals");
 	k->pump = pump_new(&pump_ops, k, e);
-	return k->pump ? 0 : e->code;
+	if (!k->pump)
+		return e->code;
+	k->asks.pump = k->pump;
+	if (k->with->fuse >= 0) {
+		k->fs = originfs_new(k->with->fuse, &k->asks, e);
+		if (!k->fs)
+			return e->code;
+	}
+	k->supervisor = (struct supervisor){ .listener = -1, .asks = &k->asks, .kin = &k->kin, .user = k->with->user,
+					     .twins = originfs_device(k->fs) };
+	return 0;
 }
 
 /* Not while it is frozen: what the deputy says now must reach whoever has the program next */
@@ -744,20 +867,32 @@ static int keep(struct keeper *k)
 	int more = 0;
 
 	while (!k->quit) {
-		struct pollfd p[5] = {
+		struct pollfd p[] = {
 			{ .fd = k->control, .events = POLLIN },
-			{ .fd = k->listening, .events = POLLIN },
+			{ .fd = k->with->listening, .events = POLLIN },
 			{ .fd = k->signals, .events = POLLIN },
 			{ .fd = pumps(k) ? pump_fd(k->pump) : -1, .events = POLLIN },
 			{ .fd = reaps(k) ? k->kin.reports : -1, .events = POLLIN },
+			{ .fd = reaps(k) ? k->kin.ends : -1, .events = POLLIN },
+			{ .fd = reaps(k) ? k->supervisor.listener : -1, .events = POLLIN },
+			{ .fd = originfs_fd(k->fs), .events = POLLIN },
 		};
+		bool look = k->supervisor.list || (k->ended && !k->told_exit);
 
-		if (poll(p, ARRAY_SIZE(p), more ? 0 : -1) < 0 && errno != EINTR)
+		int came = poll(p, ARRAY_SIZE(p), more ? 0 : look ? LOOK_MS : -1);
+
+		if (came < 0 && errno != EINTR)
 			return 1;
 		if (p[2].revents)
 			read_signals(k);
-		if (p[4].revents)
+		if (p[4].revents | p[5].revents)
 			reap(k);
+		if (p[6].revents)
+			supervisor_hear(&k->supervisor);
+		if (p[7].revents)
+			originfs_hear(k->fs);
+		if (!came)
+			supervisor_look(&k->supervisor);
 		if (p[0].revents)
 			read_control(k);
 		if (p[1].revents)
@@ -770,7 +905,7 @@ static int keep(struct keeper *k)
 	return 0;
 }
 
-int keeper_run(int control, int listening, const struct policy *policy)
+int keeper_run(const struct keeper_start *with)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
 	struct err e = { 0 };
@@ -778,14 +913,16 @@ int keeper_run(int control, int listening, const struct policy *policy)
 
 	if (!k)
 		return 1;
-	*k = (struct keeper){ .control = control, .listening = listening, .policy = policy, .uffd = -1,
-			      .kin = { .reports = -1, .to_us = -1 } };
+	*k = (struct keeper){ .with = with, .control = with->control, .uffd = -1,
+			      .kin = { .reports = -1, .to_us = -1, .ends = -1 }, .supervisor.listener = -1 };
 	if (set_up(k, &e))
 		log_err("%s", e.text);
 	else
 		rc = keep(k);
 	if (rc)
 		log_err("the keeper gives up: %s", e.text[0] ? e.text : strerror(errno));
+	supervisor_stop(&k->supervisor);
+	originfs_free(k->fs);
 	pump_free(k->pump);
 	image_free(k->img);
 	kin_close(&k->kin);

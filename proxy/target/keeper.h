@@ -18,6 +18,8 @@
 #ifndef PROXY_TARGET_KEEPER_H
 #define PROXY_TARGET_KEEPER_H
 
+#include <stdbool.h>
+
 #include "common/policy.h"
 
 enum keeper_state {		/* RESUMED carries it: numbers stay */
@@ -30,7 +32,14 @@ enum keeper_state {		/* RESUMED carries it: numbers stay */
 	KEEPER_ENDED = 6,
 };
 
+struct keeper_start {
+	int control, listening;		/* the session's socket, and where the next one connects */
+	int fuse;			/* mounted at /dev/pts, or -1 */
+	bool user;			/* mproxy is an ordinary user's */
+	const struct policy *policy;
+};
+
 /* Serves until the program has ended and everybody knows.  Return: exit status */
-int keeper_run(int control, int listening, const struct policy *policy);
+int keeper_run(const struct keeper_start *with);
 
 #endif

@@ -17,8 +17,11 @@
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -27,6 +30,7 @@
 #include <unistd.h>
 
 #include "common/scope.h"
+#include "proxy/trace/procfs.h"
 
 enum order { ORDER_LIKE = 1, ORDER_KILL = 2 };
 
@@ -41,7 +45,9 @@ int kin_open(struct kin *k, struct err *e)
 {
 	int ends[2];
 
-	*k = (struct kin){ .reports = -1, .to_us = -1 };
+	*k = (struct kin){ .reports = -1, .to_us = -1, .ends = epoll_create1(EPOLL_CLOEXEC) };
+	if (k->ends < 0)
+		return err_set(e, -errno, "make an epoll set");
 	if (pipe2(ends, O_CLOEXEC))
 		return err_set(e, -errno, "make a pipe");
 	k->reports = ends[0];
@@ -58,6 +64,7 @@ void kin_close(struct kin *k)
 	free(k->list);
 	drop_fd(&k->reports);
 	drop_fd(&k->to_us);
+	drop_fd(&k->ends);
 }
 
 struct kin_one *kin_find(struct kin *k, pid_t pid)
@@ -81,6 +88,7 @@ static struct kin_one *add(struct kin *k, pid_t pid)
 
 int kin_add_moved(struct kin *k, pid_t pid, bool ours)
 {
+	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = (uint64_t)pid };
 	struct kin_one *one = add(k, pid);
 
 	if (!one)
@@ -89,7 +97,58 @@ int kin_add_moved(struct kin *k, pid_t pid, bool ours)
 	if (ours)
 		return 0;
 	one->pidfd = pidfd_open(pid, 0);
-	return one->pidfd < 0 ? -errno : 0;
+	if (one->pidfd < 0 || epoll_ctl(k->ends, EPOLL_CTL_ADD, one->pidfd, &ev))
+		return -errno;
+	return 0;
+}
+
+size_t kin_moved(const struct kin *k)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < k->n; i++)
+		n += k->list[i].moved;
+	return n;
+}
+
+/* struct pidfd_info of Linux 6.13; exit_code since 6.15, of processes that were waited for */
+struct info {
+	uint64_t mask, cgroup;
+	uint32_t ids[11];
+	int32_t exit_code;
+};
+#define INFO_EXIT (1u << 3)
+#define GET_INFO _IOWR(0xff, 11, struct info)
+
+/* proc(5): the last field of stat, of one that nobody has waited for yet.  On older kernels, else, 0 */
+static int status_of(pid_t pid, int pidfd)
+{
+	struct info info = { .mask = INFO_EXIT };
+	char text[2048], *at;
+	ssize_t n = procfs_read(pid, text, sizeof(text), "stat");
+
+	at = n > 0 ? strrchr(text, ' ') : NULL;
+	if (at)
+		return atoi(at + 1);
+	return !ioctl(pidfd, GET_INFO, &info) && info.mask & INFO_EXIT ? info.exit_code : 0;
+}
+
+pid_t kin_ended(struct kin *k, int *status)
+{
+	struct epoll_event ev;
+	struct kin_one *one;
+	pid_t pid;
+
+	while (k->ends >= 0 && epoll_wait(k->ends, &ev, 1, 0) == 1) {
+		pid = (pid_t)ev.data.u64;
+		one = kin_find(k, pid);
+		if (!one)
+			continue;
+		*status = status_of(pid, one->pidfd);
+		kin_forget(k, one);
+		return pid;
+	}
+	return 0;
 }
 
 void kin_forget(struct kin *k, struct kin_one *one)

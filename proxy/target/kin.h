@@ -22,14 +22,15 @@ struct kin_one {
 	pid_t pid;
 	bool moved;		/* it runs here; else a stand-in */
 	int orders;		/* a stand-in's pipe, -1 */
-	int pidfd;		/* one that moved, unless we are its parent: readable when it has ended; -1 */
-	bool told;		/* its end was reported */
+	int pidfd;		/* of one that moved, unless we are its parent; -1 */
 };
 
 struct kin {
 	struct kin_one *list;
 	size_t n;
 	int reports, to_us;	/* the two ends of the stand-ins' pipe */
+	int ends;		/* an epoll set: readable when one that moved, and isn't our child, has ended */
+	bool misnumbered;	/* a test's wish was granted, once */
 };
 
 /* What a stand-in reports of a child of its own: wait(2)'s status */
@@ -42,6 +43,9 @@ void kin_close(struct kin *k);
 struct kin_one *kin_find(struct kin *k, pid_t pid);
 int kin_add_moved(struct kin *k, pid_t pid, bool ours) MUST_CHECK;	/* @ours: a child of this process */
 void kin_forget(struct kin *k, struct kin_one *one);
+size_t kin_moved(const struct kin *k);			/* how many run here */
+/* One that has ended, with its status as wait(2) would give it; 0: none */
+pid_t kin_ended(struct kin *k, int *status);
 
 /*
  * The process that @img's program is rebuilt in, born in its session and group, with its parent and its

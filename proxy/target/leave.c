@@ -32,15 +32,16 @@ static int survey(struct look *l, struct err *e)
 	return rc;
 }
 
-int leave_survey(pid_t pid, const struct policy *policy, leave_stream_fn *stream_of, void *ctx, struct image **out,
-		 struct err *e)
+int leave_survey(const struct look *base, struct image **out, struct err *e)
 {
 	AUTO_IMAGE struct image *img = calloc(1, sizeof(*img));
 	struct reasons why = { 0 };
-	struct look l = { .pid = pid, .policy = policy, .img = img, .why = &why, .moved = true,
-			  .stream_of = stream_of, .ctx = ctx };
-	int rc = img ? survey(&l, e) : err_set(e, -ENOMEM, "look at the program");
+	struct look l = *base;
+	int rc;
 
+	l.img = img;
+	l.why = &why;
+	rc = img ? survey(&l, e) : err_set(e, -ENOMEM, "look at the program");
 	reasons_free(&why);
 	if (rc)
 		return rc;
@@ -96,18 +97,16 @@ static int keep_streams(struct leave *l, struct image *img, struct err *e)
 
 /* ---- all of it ------------------------------------------------------------------------------------------------ */
 
-int leave_freeze(pid_t pid, const struct policy *policy, leave_stream_fn *stream_of, void *ctx, struct pump *pump,
-		 int drain_ms, struct leave **out, struct err *e)
+int leave_freeze(const struct look *base, struct pump *pump, int drain_ms, struct leave **out, struct err *e)
 {
 	AUTO_FREE struct leave *l = calloc(1, sizeof(*l));
-	struct look look = { .pid = pid, .policy = policy, .moved = true, .stream_of = stream_of, .ctx = ctx };
 	int rc;
 
 	if (!l)
 		return err_set(e, -ENOMEM, "freeze the program");
 	l->pump = pump;
 	l->drain_ms = drain_ms;
-	rc = freeze_stop(&l->f, &look, e);
+	rc = freeze_stop(&l->f, base, e);
 	if (!rc)
 		rc = drain(l, e);
 	if (!rc) {

@@ -8,24 +8,23 @@
 #ifndef PROXY_TARGET_LEAVE_H
 #define PROXY_TARGET_LEAVE_H
 
-#include "common/policy.h"
 #include "proxy/image/image.h"
 #include "proxy/twin/pump.h"
 
 struct leave;
 
-typedef uint32_t leave_stream_fn(void *ctx, uint64_t inode);	/* a twin's stream, 0: none */
+/* Everything that a look at the program needs, its image and reasons aside */
+struct look;
 
 /* The same as look_at() at an origin; a reason against it is an error */
-int leave_survey(pid_t pid, const struct policy *policy, leave_stream_fn *stream_of, void *ctx, struct image **out,
-		 struct err *e) MUST_CHECK;
+int leave_survey(const struct look *base, struct image **out, struct err *e) MUST_CHECK;
 
 /*
  * Freezes and dumps.  @drain_ms > 0: what the program wrote must have arrived at the origin first
  * (the way home); it may take that long.  On failure the program runs on.
  */
-int leave_freeze(pid_t pid, const struct policy *policy, leave_stream_fn *stream_of, void *ctx, struct pump *pump,
-		 int drain_ms, struct leave **out, struct err *e) MUST_CHECK;
+int leave_freeze(const struct look *base, struct pump *pump, int drain_ms, struct leave **out,
+		 struct err *e) MUST_CHECK;
 const struct image *leave_image(const struct leave *l);
 void leave_thaw(struct leave *l);	/* it runs on here; frees @l */
 

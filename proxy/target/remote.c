@@ -60,6 +60,19 @@ int remote_write(struct remote *r, uint64_t addr, const void *p, size_t len)
 	return n < 0 ? -errno : (size_t)n == len ? 0 : -EFAULT;
 }
 
+/* A call of the body's may wait for what we serve ourselves */
+static int wait_busily(struct remote *r, int *status)
+{
+	int rc;
+
+	do {
+		rc = tracee_wait(r->tid, status, clock_ns(CLOCK_MONOTONIC) + NS_PER_MS);
+		if (rc == -ETIMEDOUT)
+			r->idle(r->idle_ctx);
+	} while (rc == -ETIMEDOUT);
+	return rc;
+}
+
 /* Lets the body run until the int3.  New threads' births are passed over */
 static int run_to_trap(struct remote *r, const struct user_regs_struct *regs)
 {
@@ -68,7 +81,7 @@ static int run_to_trap(struct remote *r, const struct user_regs_struct *regs)
 	while (!rc) {
 		if (ptrace(PTRACE_CONT, r->tid, 0, 0))
 			return -errno;
-		rc = tracee_wait(r->tid, &status, NO_DEADLINE);
+		rc = r->idle ? wait_busily(r, &status) : tracee_wait(r->tid, &status, NO_DEADLINE);
 		if (rc)
 			return rc;
 		if (tracee_event(status))

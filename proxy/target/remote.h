@@ -37,6 +37,8 @@ struct remote {
 	size_t n;
 	size_t room_used;
 	struct user_regs_struct regs;	/* as exec left them */
+	void (*idle)(void *ctx);	/* called while a batch runs that may need our own work; or NULL */
+	void *idle_ctx;
 };
 
 /* @at: a page-aligned address where scratch_len bytes are free and stay free */

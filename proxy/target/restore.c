@@ -86,6 +86,14 @@ static int finish_threads(void *ctx, struct err *e)
 	return restore_threads(ctx, e);
 }
 
+/* The last: what is done to the program from here on is done from the page that the filter lets pass */
+static int finish_filter(void *ctx, struct err *e)
+{
+	struct restore *s = ctx;
+
+	return s->supervised ? restore_filter(s, e) : 0;
+}
+
 static const struct stage begin_stages[] = {
 	{ "clearing the address space", begin_clear, NULL, false },
 	{ "mapping the program's areas", begin_map, NULL, false },
@@ -96,6 +104,7 @@ static const struct stage finish_stages[] = {
 	{ "restoring descriptors", finish_descriptors, NULL, false },
 	{ "restoring signals and attributes", finish_process, NULL, false },
 	{ "restoring threads", finish_threads, NULL, false },
+	{ "installing the filter", finish_filter, NULL, false },
 };
 
 int restore_begin(struct restore *s, struct err *e)

@@ -32,6 +32,8 @@ struct restore {
 	int *objects;		/* per image.objects: a memfd */
 	int *opens;		/* per image.opens: our copy, until restore_go() */
 	int base;		/* descriptors in the body from here up are passing through; above what arrives */
+	bool supervised;	/* it gets the filter */
+	int listener;		/* from restore_finish(): of the filter; the caller's */
 	bool foreign_vdso;	/* the image's vdso was built for another kernel */
 	/* a twin's near end for image.opens[i]; the far end is kept by the callee */
 	int (*make_twin)(void *ctx, const struct image_open *o, struct err *e);
@@ -59,5 +61,6 @@ int restore_timers(struct restore *s, struct err *e) MUST_CHECK;
 int restore_pending(struct restore *s, struct err *e) MUST_CHECK;
 int restore_threads(struct restore *s, struct err *e) MUST_CHECK;	/* restore_threads.c */
 int restore_registers(struct restore *s, struct err *e) MUST_CHECK;
+int restore_filter(struct restore *s, struct err *e) MUST_CHECK;	/* restore_filter.c */
 
 #endif

@@ -188,6 +188,7 @@ static int (*const makers[])(struct making *m, struct err *e) = {
 	[OPEN_FILE] = make_file,	 [OPEN_PIPE] = make_pipe,	[OPEN_TWIN] = make_twin,
 	[OPEN_EVENTFD] = make_eventfd,	 [OPEN_TIMERFD] = make_timerfd, [OPEN_SIGNALFD] = make_signalfd,
 	[OPEN_EPOLL] = make_epoll,	 [OPEN_MEMFD] = make_memfd,	[OPEN_INOTIFY] = make_inotify,
+	[OPEN_PULLED] = make_twin,
 };
 
 /* ---- all of them ------------------------------------------------------------------------------------ */
@@ -364,7 +365,7 @@ int restore_descriptors(struct restore *s, struct err *e)
 		int64_t kind = img->opens[i].kind;
 
 		slot[i] = -1;
-		if (kind == OPEN_TWIN && s->home)
+		if ((kind == OPEN_TWIN || kind == OPEN_PULLED) && s->home)
 			continue;
 		if (kind < 0 || (size_t)kind >= ARRAY_SIZE(makers) || !makers[kind]) {
 			rc = err_say(e, -EINVAL, "the image has a descriptor of an unknown kind");

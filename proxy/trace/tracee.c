@@ -23,6 +23,7 @@
 #ifndef PTRACE_EVENT_STOP
 #define PTRACE_EVENT_STOP 128
 #endif
+#define IDLE_EACH_NS 300000	/* how long a stop is waited for before somebody else has a turn */
 
 int tracee_add_thread(struct tracee *t, pid_t tid, struct tracee_thread **out)
 {
@@ -80,7 +81,7 @@ int tracee_seize(struct tracee *t, pid_t pid, unsigned options, struct err *e)
 {
 	int rc;
 
-	*t = (struct tracee){ .pid = pid, .mem = -1, .options = options };
+	*t = (struct tracee){ .pid = pid, .mem = -1, .options = options, .idle = t->idle, .idle_ctx = t->idle_ctx };
 	if (ptrace(PTRACE_SEIZE, pid, 0, (void *)(uintptr_t)options))
 		return err_set(e, -errno, "attach to process %d", (int)pid);
 	rc = tracee_add_thread(t, pid, NULL);
@@ -126,14 +127,29 @@ static int pass_stop(pid_t tid, int status)
 	return ptrace(PTRACE_CONT, tid, 0, (void *)(uintptr_t)sig) ? -errno : 0;
 }
 
-int tracee_interrupt(pid_t tid, int64_t deadline, struct err *e)
+/* As tracee_wait(), but others get their turns */
+static int wait_busily(const struct tracee *t, pid_t tid, int *status, int64_t deadline)
+{
+	int rc;
+
+	if (!t || !t->idle)
+		return tracee_wait(tid, status, deadline);
+	do {
+		rc = tracee_wait(tid, status, clock_ns(CLOCK_MONOTONIC) + IDLE_EACH_NS);
+		if (rc == -ETIMEDOUT)
+			t->idle(t->idle_ctx);
+	} while (rc == -ETIMEDOUT && clock_ns(CLOCK_MONOTONIC) < deadline);
+	return rc;
+}
+
+static int interrupt(const struct tracee *t, pid_t tid, int64_t deadline, struct err *e)
 {
 	int status, rc;
 
 	if (ptrace(PTRACE_INTERRUPT, tid, 0, 0))
 		return err_set(e, -errno, "stop thread %d", (int)tid);
 	for (;;) {
-		rc = tracee_wait(tid, &status, deadline);
+		rc = wait_busily(t, tid, &status, deadline);
 		if (rc)
 			return err_set(e, rc, "stop thread %d", (int)tid);
 		if (tracee_event(status) == PTRACE_EVENT_STOP) {
@@ -147,6 +163,11 @@ int tracee_interrupt(pid_t tid, int64_t deadline, struct err *e)
 		if (rc)
 			return err_set(e, rc, "stop thread %d", (int)tid);
 	}
+}
+
+int tracee_interrupt(pid_t tid, int64_t deadline, struct err *e)
+{
+	return interrupt(NULL, tid, deadline, e);
 }
 
 /**
@@ -171,7 +192,7 @@ int tracee_freeze(struct tracee *t, int64_t deadline, struct err *e)
 
 			if (th->stopped)
 				continue;
-			rc = tracee_interrupt(th->tid, deadline, e);
+			rc = interrupt(t, th->tid, deadline, e);
 			if (rc == -ESRCH && i) {	/* a thread ended */
 				t->threads[i--] = t->threads[--t->n_threads];
 				continue;

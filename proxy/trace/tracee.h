@@ -35,6 +35,8 @@ struct tracee {
 	size_t n_threads;
 	int mem;			/* /proc/PID/mem; opened at the first use, -1 before */
 	unsigned options;		/* PTRACE_O_* given to each thread */
+	void (*idle)(void *ctx);	/* called while a freeze waits: what the threads wait for may be our work; or NULL */
+	void *idle_ctx;
 };
 
 int tracee_seize(struct tracee *t, pid_t pid, unsigned options, struct err *e) MUST_CHECK;

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork.c - A fork of a moved program, under the number that its deputy has
+ *
+ * The caller waits in a notification.  We attach to it (PTRACE_SEIZE stops nothing), say which number
+ * was given last (pid_namespaces(7)), and let it go on: it stops in the event of its fork, with the
+ * child stopped at its first instruction.  Has the child the wrong number, because a thread was made
+ * in between, it dies before it ran, is waited for in the parent's name, and the parent forks again.
+ */
+#include "proxy/target/fork.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/scope.h"
+#include "common/stage.h"
+#include "proxy/trace/tracee.h"
+
+#define EVENTS (PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
+#define FORK_MS 50		/* a fork that has not happened by then has failed, or the process is very large */
+#define AWAY 3000000		/* threads get numbers from here, where the pid namespace has room */
+
+#ifndef PTRACE_EVENT_STOP
+#define PTRACE_EVENT_STOP 128
+#endif
+
+static int set_last_pid(pid_t last)
+{
+	AUTO_FD int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d", (int)last);
+
+	if (fd < 0 || write(fd, text, (size_t)n) != n)
+		return -errno;
+	return 0;
+}
+
+static long pid_max(void)
+{
+	AUTO_FILE FILE *f = fopen("/proc/sys/kernel/pid_max", "re");
+	long v = 0;
+
+	return f && fscanf(f, "%ld", &v) == 1 ? v : 32768;
+}
+
+void fork_keep_away(void)
+{
+	if (pid_max() > AWAY + 100000 && set_last_pid(AWAY))
+		log_debug("the next thread's number can't be chosen");
+}
+
+static bool is_taken(pid_t pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	return !access(path, F_OK);
+}
+
+void fork_unused(struct asks *a, pid_t pid)
+{
+	struct wire_exited m = { .status = 0, .pid = (uint32_t)pid };
+	uint8_t buf[16];
+	ssize_t n = wire_put_exited(buf, sizeof(buf), &m);
+
+	if (n < 0 || pump_tell(a->pump, WIRE_EXITED, buf, (size_t)n))
+		log_warn("the origin couldn't be told that deputy %d isn't needed", (int)pid);
+}
+
+/* Until @tid stops; if that takes long it is made to */
+static int wait_for_stop(pid_t tid, int *status)
+{
+	int rc = tracee_wait(tid, status, deadline_in_ms(FORK_MS));
+
+	if (rc == -ETIMEDOUT && !ptrace(PTRACE_INTERRUPT, tid, 0, 0))
+		rc = tracee_wait(tid, status, deadline_in_ms(5000));
+	return rc;
+}
+
+/* One system call in the name of a thread that stands at the end of one */
+static int call_once(pid_t tid, struct user_regs_struct r, long nr, uint64_t a, uint64_t b, uint64_t c)
+{
+	int status, rc;
+
+	r.rip -= 2;
+	r.rax = (uint64_t)nr;
+	r.rdi = a;
+	r.rsi = b;
+	r.rdx = c;
+	r.r10 = 0;
+	rc = tracee_set_regs(tid, &r);
+	for (int stops = 0; stops < 2 && !rc; stops++) {
+		rc = ptrace(PTRACE_SYSCALL, tid, 0, 0) ? -errno : 0;
+		if (!rc)
+			rc = tracee_wait(tid, &status, deadline_in_ms(5000));
+	}
+	return rc;
+}
+
+/* The child with the wrong number never was; the parent, at the end of its fork, makes it again */
+static int undo(pid_t tid, pid_t child)
+{
+	struct user_regs_struct r;
+	int status, rc;
+
+	kill(child, SIGKILL);
+	while (waitpid(child, &status, __WALL) == child && WIFSTOPPED(status))
+		ptrace(PTRACE_CONT, child, 0, 0);
+	rc = ptrace(PTRACE_SYSCALL, tid, 0, 0) ? -errno : tracee_wait(tid, &status, deadline_in_ms(5000));
+	if (!rc)
+		rc = tracee_get_regs(tid, &r);
+	if (rc)
+		return rc;
+	r.orig_rax = r.orig_rax == (uint64_t)-1 ? SYS_fork : r.orig_rax;
+	rc = call_once(tid, r, SYS_wait4, (uint64_t)child, 0, __WALL);
+	r.rax = r.orig_rax;
+	r.rip -= 2;
+	return rc ? rc : tracee_set_regs(tid, &r);
+}
+
+static void detach(pid_t tid, int status)
+{
+	int sig = tracee_event(status) ? 0 : WSTOPSIG(status);
+
+	if (ptrace(PTRACE_DETACH, tid, 0, (void *)(intptr_t)(sig == (SIGTRAP | 0x80) ? 0 : sig)) && errno != ESRCH)
+		log_warn("thread %d can't be let go after its fork: %s", (int)tid, strerror(errno));
+}
+
+int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t parent UNUSED, pid_t pid)
+{
+	struct seccomp_notif_resp go = { .id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
+	bool wrong = !k->misnumbered && stage_fault("target: forking", NULL) < 0;
+	unsigned long child = 0;
+	int status = 0, rc;
+
+	if (is_taken(pid))
+		return FORK_AGAIN;
+	k->misnumbered |= wrong;
+	rc = set_last_pid(wrong ? pid : pid - 1);
+	if (rc)
+		return rc;
+	if (ptrace(PTRACE_SEIZE, tid, 0, (void *)(uintptr_t)(EVENTS | PTRACE_O_TRACESYSGOOD)))
+		return errno == ESRCH ? FORK_UNUSED : -EAGAIN;
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &go) || wait_for_stop(tid, &status))
+		return FORK_UNUSED;	/* it was killed */
+	if (tracee_event(status) && tracee_event(status) != PTRACE_EVENT_STOP &&
+	    !ptrace(PTRACE_GETEVENTMSG, tid, 0, &child) && child) {
+		int its;
+
+		if ((pid_t)child != pid) {
+			if (undo(tid, (pid_t)child))
+				log_warn("a fork under a wrong number couldn't be undone");
+			detach(tid, PTRACE_EVENT_STOP << 16);
+			return FORK_UNUSED;
+		}
+		if (!tracee_wait(pid, &its, deadline_in_ms(5000)))
+			detach(pid, PTRACE_EVENT_STOP << 16);
+		if (kin_add_moved(k, pid, false))
+			log_warn("process %d can't be watched", (int)pid);
+	}
+	detach(tid, status);
+	fork_keep_away();
+	return child ? FORK_DONE : FORK_UNUSED;
+}

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * supervisor.c - Answers the seccomp notifications of a moved program (seccomp_unotify(2))
+ *
+ *	notified ─decide─▶ HERE: CONTINUE
+ *		 \─▶ ORIGIN ─act─▶ asked at home ─ask_done─▶ answered, or CONTINUE (BOTH, FORK)
+ *			     \─▶ answered at once (TELL, DENY, EXEC)
+ *
+ * A caller may die, or be killed and its number used again, while we look at it: its memory is opened
+ * first, then the notification's id is checked, then it is read.
+ */
+#include "proxy/target/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/scope.h"
+#include "proxy/target/fork.h"
+#include "proxy/trace/procfs.h"
+
+#ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#endif
+
+struct waiting_call {
+	struct waiting_call *next;
+	struct supervisor *s;
+	uint64_t id;			/* of the notification */
+	pid_t tid, pid;
+	const struct call *row;
+	uint64_t args[6];
+	uint64_t out;			/* where the answer's bytes go, 0: nowhere */
+	uint64_t ask;
+};
+
+/* ---- the caller ------------------------------------------------------------------------------ */
+
+int supervisor_caller(pid_t tid, pid_t *tgid, uint64_t *blocked)
+{
+	struct proc_status st;
+	int rc = procfs_status(tid, tid, &st, NULL);
+
+	if (rc)
+		return rc;
+	*tgid = st.tgid;
+	if (blocked)
+		*blocked = st.blocked | st.ignored;
+	return 0;
+}
+
+static bool still_there(const struct supervisor *s, uint64_t id)
+{
+	return !ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
+}
+
+/* All of it or nothing, from the caller of notification @id */
+static int read_memory(const struct supervisor *s, uint64_t id, pid_t tid, uint64_t addr, void *buf, size_t len)
+{
+	char path[32];
+	AUTO_FD int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || !still_there(s, id))
+		return -ESRCH;
+	return pread(fd, buf, len, (off_t)addr) == (ssize_t)len ? 0 : -EFAULT;
+}
+
+static int write_memory(const struct supervisor *s, uint64_t id, pid_t tid, uint64_t addr, const void *buf, size_t len)
+{
+	char path[32];
+	AUTO_FD int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)tid);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || !still_there(s, id))
+		return -ESRCH;
+	return pwrite(fd, buf, len, (off_t)addr) == (ssize_t)len ? 0 : -EFAULT;
+}
+
+/* A path: what can be read of it up to its NUL */
+static int read_path(const struct supervisor *s, const struct waiting_call *w, uint64_t addr, char *path, size_t size)
+{
+	for (size_t got = 0; got < size;) {
+		size_t step = MIN(4096 - (addr + got) % 4096, size - got);
+		int rc = read_memory(s, w->id, w->tid, addr + got, path + got, step);
+
+		if (rc)
+			return rc;
+		if (memchr(path + got, 0, step))
+			return 0;
+		got += step;
+	}
+	return -ENAMETOOLONG;
+}
+
+/* ---- where a decision is made: here, about somebody else ---------------------------------------- */
+
+struct place {
+	struct supervisor *s;
+	const struct waiting_call *w;
+};
+
+/* Without asking the twin itself: its file system is ours, and we couldn't answer meanwhile */
+static bool env_twin(const struct call_env *env, int fd)
+{
+	const struct place *p = env->ctx;
+	struct statx st;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)p->w->tid, fd);
+	return p->s->twins && !statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, &st) &&
+	       makedev(st.stx_dev_major, st.stx_dev_minor) == p->s->twins;
+}
+
+static enum call_pid env_pid(const struct call_env *env, int32_t pid)
+{
+	const struct place *p = env->ctx;
+	struct kin_one *one = kin_find(p->s->kin, pid);
+
+	return !one ? CALL_PID_UNKNOWN : one->moved ? CALL_PID_MOVED : CALL_PID_KIN;
+}
+
+static int env_pid_of(const struct call_env *env, int pidfd)
+{
+	const struct place *p = env->ctx;
+	char text[1024];
+	uint64_t pid;
+
+	if (procfs_read(p->w->tid, text, sizeof(text), "fdinfo/%d", pidfd) < 0 || procfs_number(text, "Pid", 10, &pid))
+		return -EBADF;
+	return (int)pid;
+}
+
+static int env_peek(const struct call_env *env, uint64_t addr, void *buf, size_t len)
+{
+	const struct place *p = env->ctx;
+
+	return read_memory(p->s, p->w->id, p->w->tid, addr, buf, len);
+}
+
+/* ---- answers ----------------------------------------------------------------------------------------- */
+
+static void send_answer(struct supervisor *s, struct seccomp_notif_resp *r)
+{
+	/* ENOENT: the caller was killed, or a signal was quicker */
+	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_SEND, r) && errno != ENOENT)
+		log_warn("a system call can't be answered: %s", strerror(errno));
+}
+
+static void go_on(struct supervisor *s, uint64_t id)
+{
+	send_answer(s, &(struct seccomp_notif_resp){ .id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE });
+}
+
+static void answer(struct supervisor *s, uint64_t id, int64_t value)
+{
+	send_answer(s, &(struct seccomp_notif_resp){ .id = id, .val = value < 0 ? 0 : value,
+						     .error = value < 0 ? (int32_t)value : 0 });
+}
+
+static void forget(struct waiting_call *w)
+{
+	struct waiting_call **at = &w->s->list;
+
+	while (*at && *at != w)
+		at = &(*at)->next;
+	if (*at)
+		*at = w->next;
+	free(w);
+}
+
+/* ---- asked at home ---------------------------------------------------------------------------------------- */
+
+static void on_shipped(void *ctx, int64_t value, const void *out, size_t len)
+{
+	struct waiting_call *w = ctx;
+
+	if (value >= 0 && w->out && len && write_memory(w->s, w->id, w->tid, w->out, out, len))
+		value = -EFAULT;
+	answer(w->s, w->id, value);
+	forget(w);
+}
+
+static void on_done_there(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
+{
+	struct waiting_call *w = ctx;
+
+	if (value >= 0)
+		go_on(w->s, w->id);
+	else
+		answer(w->s, w->id, value);
+	forget(w);
+}
+
+static void on_forked(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
+{
+	struct waiting_call *w = ctx;
+	struct supervisor *s = w->s;
+	int64_t rc = value;
+
+	if (value > 0)
+		rc = fork_go_on(s->kin, s->listener, w->id, w->tid, w->pid, (pid_t)value);
+	if (rc == FORK_UNUSED || rc == FORK_AGAIN)
+		fork_unused(s->asks, (pid_t)value);
+	if (rc == FORK_AGAIN) {
+		w->ask = ask_home(s->asks, w->pid, w->row->id, 0, w->args, NULL, 0, on_forked, w);
+		if (w->ask)
+			return;
+		rc = -EAGAIN;
+	}
+	if (rc < 0 && rc != FORK_UNUSED)
+		answer(s, w->id, rc);
+	forget(w);
+}
+
+/* Bytes that the call takes along, and where what comes back goes */
+static int gather(struct waiting_call *w, uint8_t *in, size_t *len)
+{
+	*len = 0;
+	for (int i = 0; w->row->kinds[i]; i++) {
+		const struct call_ioctl *io;
+
+		switch (w->row->kinds[i]) {
+		case 'i':
+			io = call_ioctl((uint32_t)w->args[1]);
+			if (!io) {
+				log_line(LOG_LEVEL_WARN, "E_IOCTL", "process %d: ioctl %#x on a terminal isn't known",
+					 (int)w->pid, (unsigned)w->args[1]);
+				return -ENOTTY;
+			}
+			if (io->io == CALL_IO_GET)
+				w->out = w->args[i];
+			*len = io->io == CALL_IO_SET ? io->len : 0;
+			break;
+		case 's':
+			*len = CALL_SIGINFO_LEN;
+			break;
+		case 't':
+			w->out = w->args[i];
+			continue;
+		default:
+			continue;
+		}
+		if (*len && read_memory(w->s, w->id, w->tid, w->args[i], in, *len))
+			return -EFAULT;
+	}
+	return 0;
+}
+
+/* What travels instead of the program's numbers */
+static void translate(struct waiting_call *w, uint64_t args[6], enum call_id *row)
+{
+	struct statx st;
+	char path[48];
+
+	memcpy(args, w->args, 6 * sizeof(args[0]));
+	*row = (enum call_id)w->row->id;
+	if (w->row->kinds[0] == 'h') {	/* a twin's inode is its handle */
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)w->tid, (int)w->args[0]);
+		args[0] = statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, &st) ? 0 : st.stx_ino;
+	}
+	if (w->row->id == CALL_ID_newfstatat)
+		*row = CALL_ID_fstat;
+	if (w->row->id == CALL_ID_pidfd_send_signal) {
+		const struct place p = { w->s, w };
+		const struct call_env env = { .ctx = (void *)(uintptr_t)&p };
+
+		*row = CALL_ID_kill;
+		args[0] = (uint64_t)(int64_t)env_pid_of(&env, (int)w->args[0]);
+	}
+}
+
+/* Return: 0 when @w waits for its answer now, or a negative errno that is the answer */
+static int ship(struct waiting_call *w, uint64_t blocked, ask_done *done)
+{
+	uint8_t in[CALL_SIGINFO_LEN];
+	uint64_t args[6];
+	enum call_id row;
+	size_t len;
+	int rc = gather(w, in, &len);
+
+	if (rc)
+		return rc;
+	translate(w, args, &row);
+	w->ask = ask_home(w->s->asks, w->pid, row, blocked, args, in, len, done, w);
+	if (!w->ask)
+		return -EAGAIN;
+	w->next = w->s->list;
+	w->s->list = w;
+	return 0;
+}
+
+/* ---- acts that need no deputy ------------------------------------------------------------------------------- */
+
+/* set-user-id programs: no_new_privs would take their privilege away silently */
+static int look_at_exec(struct waiting_call *w)
+{
+	bool at = w->row->id == CALL_ID_execveat;
+	int dirfd = at ? (int)w->args[0] : AT_FDCWD;
+	AUTO_FD int dir = -1;
+	AUTO_FD int fd = -1;
+	char path[4096], from[64];
+	struct stat st;
+
+	if (read_path(w->s, w, w->args[at], path, sizeof(path)) || !strncmp(path, "/dev/pts", 8))
+		return 0;	/* the kernel has an error for that */
+	if (dirfd == AT_FDCWD)
+		snprintf(from, sizeof(from), "/proc/%d/cwd", (int)w->tid);
+	else
+		snprintf(from, sizeof(from), "/proc/%d/fd/%d", (int)w->tid, dirfd);
+	dir = open(from, O_PATH | O_CLOEXEC);
+	fd = path[0] ? openat(dir, path, O_PATH | O_CLOEXEC) : dup(dir);
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	if (!(st.st_mode & S_ISUID) && (st.st_mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP))
+		return 0;
+	if ((!(st.st_mode & S_ISUID) || st.st_uid == geteuid()) && (!(st.st_mode & S_ISGID) || st.st_gid == getegid()))
+		return 0;
+	log_line(LOG_LEVEL_WARN, "E_SETUID", "process %d may not run %s: it is a set-user-id program, and here it would run without its privilege",
+		 (int)w->pid, path);
+	return -EPERM;
+}
+
+/* In a user namespace with one id: what changes nothing succeeds, all else is refused */
+static bool changes_nothing(const struct waiting_call *w)
+{
+	bool group = w->row->id == CALL_ID_setgid || w->row->id == CALL_ID_setregid || w->row->id == CALL_ID_setresgid ||
+		     w->row->id == CALL_ID_setfsgid;
+	uint32_t own = group ? getegid() : geteuid();
+
+	for (int i = 0; w->row->kinds[i]; i++)
+		if ((uint32_t)w->args[i] != own && (uint32_t)w->args[i] != UINT32_MAX)
+			return false;
+	return true;
+}
+
+static int refuse_identity(const struct waiting_call *w)
+{
+	log_line(LOG_LEVEL_WARN, "E_IDENTITY", "process %d: %s is refused: this mproxy is an ordinary user's",
+		 (int)w->pid, w->row->name);
+	return -EPERM;
+}
+
+/* Return: 0: @w waits.  Otherwise *@value is the answer, 1: the kernel shall do it here */
+static int act(struct waiting_call *w, int64_t *value)
+{
+	struct supervisor *s = w->s;
+	uint64_t blocked = 0;
+	int rc = supervisor_caller(w->tid, &w->pid, &blocked);
+
+	*value = rc ? -ESRCH : 0;
+	if (rc)
+		return -1;
+	switch (w->row->act) {
+	case CALL_ACT_SHIP:
+		*value = ship(w, blocked, on_shipped);
+		break;
+	case CALL_ACT_BOTH:
+		if (s->user && w->row->id >= CALL_ID_setuid && w->row->id <= CALL_ID_setfsgid) {
+			if (changes_nothing(w))
+				return 1;
+			*value = refuse_identity(w);
+			break;
+		}
+		*value = ship(w, blocked, on_done_there);
+		break;
+	case CALL_ACT_FORK:
+		*value = ship(w, 0, on_forked);
+		break;
+	case CALL_ACT_EXEC:
+		*value = look_at_exec(w);
+		if (!*value)
+			return 1;
+		break;
+	case CALL_ACT_TELL:
+		*value = s->no_new_privs;
+		return -1;
+	case CALL_ACT_DENY:
+		*value = -ENOSYS;
+		break;
+	}
+	return *value ? -1 : 0;
+}
+
+static void handle(struct supervisor *s, const struct seccomp_notif *n)
+{
+	struct waiting_call *w = calloc(1, sizeof(*w));
+	struct place p = { s, w };
+	struct call_env env = { .self = (int32_t)n->pid, .twin = env_twin, .pid = env_pid, .pid_of = env_pid_of,
+				.peek = env_peek, .ctx = &p };
+	int64_t value = -ENOSYS;
+	int what = -1;
+
+	if (!w) {
+		answer(s, n->id, -ENOMEM);
+		return;
+	}
+	*w = (struct waiting_call){ .s = s, .id = n->id, .tid = (pid_t)n->pid, .row = call_by_nr(n->data.nr) };
+	memcpy(w->args, n->data.args, sizeof(w->args));
+	if (w->row)
+		what = w->row->decide(&env, w->args) == CALL_HERE ? 1 : act(w, &value);
+	if (!what)
+		return;
+	if (what > 0)
+		go_on(s, n->id);
+	else
+		answer(s, n->id, value);
+	free(w);
+}
+
+void supervisor_hear(struct supervisor *s)
+{
+	struct seccomp_notif n = { 0 };
+
+	/* ENOENT: it died before we heard of it */
+	if (!ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, &n))
+		handle(s, &n);
+}
+
+void supervisor_look(struct supervisor *s)
+{
+	for (struct waiting_call *w = s->list; w; w = w->next) {
+		struct proc_status st;
+
+		if (!procfs_status(w->tid, w->tid, &st, NULL) && (st.pending | st.shared_pending) & ~st.blocked)
+			ask_cancel(s->asks, w->ask);
+	}
+}
+
+int supervisor_start(struct supervisor *s, int listener, struct err *e)
+{
+	uint64_t flags = SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP;
+
+	if (listener < 0)
+		return err_say(e, -EINVAL, "there is no listener");
+	s->listener = listener;
+	/* 6.6; without it every call wakes another processor */
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags))
+		log_debug("this kernel wakes supervisors the slow way");
+	return 0;
+}
+
+void supervisor_stop(struct supervisor *s)
+{
+	drop_fd(&s->listener);
+	while (s->list)
+		forget(s->list);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * supervisor.h - Answers the seccomp notifications of a moved program
+ *
+ * It is part of the keeper, so that it outlives every session.  A call is decided by its row
+ * (common/call.c): the kernel does it here (CONTINUE), or it is asked at home and answered when the
+ * deputy has answered.  Nothing ever waits in here; forks alone take some microseconds (fork.c).
+ */
+#ifndef PROXY_TARGET_SUPERVISOR_H
+#define PROXY_TARGET_SUPERVISOR_H
+
+#include "proxy/target/asks.h"
+#include "proxy/target/kin.h"
+
+struct waiting_call;
+
+struct supervisor {
+	int listener;			/* -1: there is no filter */
+	struct asks *asks;
+	struct kin *kin;
+	uint64_t twins;			/* device number of the twins' file system */
+	bool user;			/* mproxy is an ordinary user's: ids can't change */
+	bool no_new_privs;		/* as the program believes */
+	struct waiting_call *list;
+};
+
+/* The listener is the supervisor's */
+int supervisor_start(struct supervisor *s, int listener, struct err *e) MUST_CHECK;
+void supervisor_stop(struct supervisor *s);
+void supervisor_hear(struct supervisor *s);	/* its listener is readable */
+
+/* Callers with a signal to take are let go: those calls are cancelled */
+void supervisor_look(struct supervisor *s);
+
+/* A process or thread, as /proc knows it.  @blocked: what it blocks or ignores */
+int supervisor_caller(pid_t tid, pid_t *tgid, uint64_t *blocked) MUST_CHECK;
+
+#endif

@@ -26,12 +26,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +50,7 @@ struct deputy {
 	pid_t ppid;
 	struct handles handles;
 	struct calls *calls;
+	pid_t holder;			/* of our memory before the exec, until it has ended; 0 */
 	bool unreaped;			/* children changed, and the hub didn't take it */
 	uint8_t in[WIRE_LOCAL_MAX], out[WIRE_LOCAL_MAX];
 };
@@ -153,19 +156,24 @@ static void tell_kin(struct deputy *d, pid_t kin, uint32_t status)
 }
 
 /**
- * reap() - Children that ended, stopped or continued: processes that stayed, deputies of children
+ * reap() - Children that stayed and have ended, stopped or continued; and deputies that were stopped
  *
- * The holder, cloned before our exec, has no SIGCHLD for its exit signal, so __WCLONE finds
- * it and nothing else; it is nobody's business, though its end does send SIGCHLD (its parent has
- * execed since).
+ * The holder, cloned before our exec, and the deputies of children have no SIGCHLD for their exit
+ * signal, so that only __WCLONE finds them.  A deputy that ended keeps its number until the program
+ * has waited for its process (on_reaped): a process group may need it.
  */
 static void reap(struct deputy *d)
 {
+	siginfo_t si = { 0 };
 	int status;
 	pid_t pid;
 
-	while (waitpid(-1, NULL, WNOHANG | __WCLONE) > 0)
-		;
+	if (d->holder > 0 && waitpid(d->holder, NULL, WNOHANG | __WALL) == d->holder)
+		d->holder = 0;
+	while (hub_has_room(d) && !waitid(P_ALL, 0, &si, WSTOPPED | WNOHANG | __WCLONE) && si.si_pid) {
+		tell_kin(d, si.si_pid, (uint32_t)(si.si_status << 8 | 0x7f));
+		si.si_pid = 0;
+	}
 	for (d->unreaped = true; hub_has_room(d);) {
 		pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED);
 		if (pid <= 0) {
@@ -236,6 +244,7 @@ static void become_child(struct deputy *d, int hub)
 	drop_fd(&d->parent);
 	d->ppid = getppid();
 	d->unreaped = false;
+	d->holder = 0;
 	calls_forget(d->calls);
 }
 
@@ -255,7 +264,8 @@ pid_t deputy_fork(struct deputy *d)
 
 	if (rc)
 		return rc;
-	pid = fork();
+	/* a fork without SIGCHLD, and not one for the session, which traces us, to stop */
+	pid = (pid_t)syscall(SYS_clone, (unsigned long)CLONE_UNTRACED, NULL, NULL, NULL, 0UL);
 	if (!pid) {
 		close(sv[0]);
 		become_child(d, deputy_above_standard(sv[1]));
@@ -328,13 +338,21 @@ static void on_drop(struct deputy *d, const void *p, size_t len)
 	handle_drop(&d->handles, m.handle);
 }
 
+static void on_reaped(struct deputy *d UNUSED, const void *p, size_t len)
+{
+	struct wire_reaped m;
+
+	if (!wire_get_reaped(p, len, &m) && m.pid && waitpid((pid_t)m.pid, NULL, WNOHANG | __WCLONE) > 0)
+		return;		/* it was a child of ours */
+}
+
 static const struct handler {
 	unsigned type;
 	void (*handle)(struct deputy *d, const void *p, size_t len);
 } handlers[] = {
 	{ WIRE_STOPPED, on_stopped },	{ WIRE_EXITED, on_exited }, { WIRE_DEPUTY_LOST, on_lost },
 	{ WIRE_CALL, on_call },		{ WIRE_CANCEL, on_cancel }, { WIRE_WATCH, on_watch },
-	{ WIRE_DROP, on_drop },
+	{ WIRE_DROP, on_drop },		{ WIRE_REAPED, on_reaped },
 };
 
 static void hear_hub(struct deputy *d)
@@ -392,6 +410,7 @@ static int start(struct deputy *d, const char *text)
 	deputy_set_limits();
 	if (getenv("MDEPUTY_COMM"))	/* ps shows the program's name */
 		(void)prctl(PR_SET_NAME, getenv("MDEPUTY_COMM"));
+	d->holder = getenv("MDEPUTY_HOLDER") ? atoi(getenv("MDEPUTY_HOLDER")) : 0;
 	setup = deputy_read_memfd(fds[0], &len);
 	if (!setup)
 		return -EBADMSG;

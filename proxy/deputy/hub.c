@@ -347,7 +347,7 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 
 	if (type == WIRE_CONTINUED) {
 		on_continued(h, p, len);
-	} else if (type == WIRE_DROP || type == WIRE_DEPUTY_LOST) {
+	} else if (type == WIRE_DROP || type == WIRE_REAPED || type == WIRE_DEPUTY_LOST) {
 		h->lost |= type == WIRE_DEPUTY_LOST;
 		if (n > 0)
 			to_all(h, buf, (size_t)n);

@@ -292,8 +292,8 @@ static int set_cloexec(struct handover *h, int fd, bool on, struct err *e)
 /* The program's own argument vector, and one variable */
 static int write_strings(struct handover *h, uint64_t *argv, uint64_t *envp, struct err *e)
 {
-	char args[8192], env[128], comm[64];
-	uint64_t pointers[514] = { 0 }, at, env_pointers[3] = { 0 };
+	char args[8192], env[128], comm[64], holder[64];
+	uint64_t pointers[514] = { 0 }, at, env_pointers[4] = { 0 };
 	ssize_t len = procfs_read(h->f->t.pid, args, sizeof(args), "cmdline");
 	size_t n = 0;
 	int rc;
@@ -312,6 +312,9 @@ static int write_strings(struct handover *h, uint64_t *argv, uint64_t *envp, str
 		rc = put(h, 1024, env, strlen(env) + 1, &env_pointers[0]);
 	if (!rc)
 		rc = put(h, 1280, comm, strlen(comm) + 1, &env_pointers[1]);
+	snprintf(holder, sizeof(holder), "MDEPUTY_HOLDER=%d", (int)h->holder);
+	if (!rc)
+		rc = put(h, 1408, holder, strlen(holder) + 1, &env_pointers[2]);
 	if (!rc)
 		rc = put(h, 1536, env_pointers, sizeof(env_pointers), envp);
 	if (!rc)

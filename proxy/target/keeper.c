@@ -757,6 +757,22 @@ static void child_ended(struct keeper *k, pid_t pid, int status)
 	tell(k, WIRE_EXITED, (uint32_t)status, pid);
 }
 
+/* And was waited for: its number is free here, and may be there */
+static void tell_reaped(struct keeper *k)
+{
+	struct wire_reaped m;
+	uint8_t buf[16];
+	ssize_t n;
+	pid_t pid;
+
+	while ((pid = kin_reaped(&k->kin)) > 0) {
+		m.pid = (uint32_t)pid;
+		n = wire_put_reaped(buf, sizeof(buf), &m);
+		if (n < 0 || pump_tell(k->pump, WIRE_REAPED, buf, (size_t)n))
+			log_warn("the origin couldn't be told that %d is waited for", (int)pid);
+	}
+}
+
 static bool reaps(const struct keeper *k)
 {
 	return k->state == KEEPER_RUNNING || k->state == KEEPER_ENDED;
@@ -783,15 +799,16 @@ static void reap(struct keeper *k)
 		if (pid == k->body) {
 			body_changed(k, status);
 		} else if (!WIFSTOPPED(status) && !WIFCONTINUED(status) && kin_find(&k->kin, pid)) {
-			bool moved = kin_find(&k->kin, pid)->moved;
+			struct kin_one *one = kin_find(&k->kin, pid);
 
-			kin_forget(&k->kin, kin_find(&k->kin, pid));
-			if (moved)
+			if (one->moved && !one->ended)
 				child_ended(k, pid, status);
+			one->ended = true;	/* and waited for, by us */
 		}
 	hear_reports(k);
 	while ((pid = kin_ended(&k->kin, &status)) > 0)
 		child_ended(k, pid, status);
+	tell_reaped(k);
 }
 
 static void read_signals(struct keeper *k)
@@ -877,7 +894,7 @@ static int keep(struct keeper *k)
 			{ .fd = reaps(k) ? k->supervisor.listener : -1, .events = POLLIN },
 			{ .fd = originfs_fd(k->fs), .events = POLLIN },
 		};
-		bool look = k->supervisor.list || (k->ended && !k->told_exit);
+		bool look = k->supervisor.list || (k->ended && !k->told_exit) || kin_unreaped(&k->kin);
 
 		int came = poll(p, ARRAY_SIZE(p), more ? 0 : look ? LOOK_MS : -1);
 
@@ -891,8 +908,10 @@ static int keep(struct keeper *k)
 			supervisor_hear(&k->supervisor);
 		if (p[7].revents)
 			originfs_hear(k->fs);
-		if (!came)
+		if (!came) {
 			supervisor_look(&k->supervisor);
+			tell_reaped(k);
+		}
 		if (p[0].revents)
 			read_control(k);
 		if (p[1].revents)

@@ -88,7 +88,8 @@ static struct kin_one *add(struct kin *k, pid_t pid)
 
 int kin_add_moved(struct kin *k, pid_t pid, bool ours)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = (uint64_t)pid };
+	/* since 6.15 there is a second event, when it has been waited for */
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = (uint64_t)pid };
 	struct kin_one *one = add(k, pid);
 
 	if (!one)
@@ -107,7 +108,7 @@ size_t kin_moved(const struct kin *k)
 	size_t n = 0;
 
 	for (size_t i = 0; i < k->n; i++)
-		n += k->list[i].moved;
+		n += k->list[i].moved && !k->list[i].ended;
 	return n;
 }
 
@@ -144,11 +145,34 @@ pid_t kin_ended(struct kin *k, int *status)
 		one = kin_find(k, pid);
 		if (!one)
 			continue;
+		if (one->ended)
+			continue;
 		*status = status_of(pid, one->pidfd);
-		kin_forget(k, one);
+		one->ended = true;
 		return pid;
 	}
 	return 0;
+}
+
+pid_t kin_reaped(struct kin *k)
+{
+	for (size_t i = 0; i < k->n; i++) {
+		pid_t pid = k->list[i].pid;
+
+		if (!k->list[i].ended || !kill(pid, 0))
+			continue;
+		kin_forget(k, &k->list[i]);
+		return pid;
+	}
+	return 0;
+}
+
+bool kin_unreaped(const struct kin *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->list[i].ended)
+			return true;
+	return false;
 }
 
 void kin_forget(struct kin *k, struct kin_one *one)

@@ -23,6 +23,7 @@ struct kin_one {
 	bool moved;		/* it runs here; else a stand-in */
 	int orders;		/* a stand-in's pipe, -1 */
 	int pidfd;		/* of one that moved, unless we are its parent; -1 */
+	bool ended;		/* and nobody has waited for it yet */
 };
 
 struct kin {
@@ -46,6 +47,9 @@ void kin_forget(struct kin *k, struct kin_one *one);
 size_t kin_moved(const struct kin *k);			/* how many run here */
 /* One that has ended, with its status as wait(2) would give it; 0: none */
 pid_t kin_ended(struct kin *k, int *status);
+/* One that has been waited for since; it is forgotten.  0: none */
+pid_t kin_reaped(struct kin *k);
+bool kin_unreaped(const struct kin *k);
 
 /*
  * The process that @img's program is rebuilt in, born in its session and group, with its parent and its

@@ -192,3 +192,6 @@ row_java() {
 		javac -d "$SHARED/classes" "$SYSTEM/programs/Count.java" && chmod -R a+rX "$SHARED/classes" || return
 	row_count java -XX:-UsePerfData -cp "$JAVA_CLASSES" Count
 }
+
+# shellcheck source=tests/system/terminal.bash
+. "${BASH_SOURCE[0]%/*}/terminal.bash"

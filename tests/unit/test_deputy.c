@@ -133,6 +133,10 @@ static void make_children(void)
 	pids[1] = (pid_t)syscall(SYS_clone, 0L, NULL, NULL, NULL, 0L);
 	if (!pids[1])
 		sleep_for_ever();
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d", (int)pids[1]);
+	setenv("MDEPUTY_HOLDER", text, 1);
 	if (write(1, pids, sizeof(pids)) != (ssize_t)sizeof(pids))
 		_exit(92);
 }

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# terminal.bash - The kinds of move.rows for programs on terminals: shells, editors, readers
+#
+# programs/onpty.py is the terminal: what is said is typed, OUT is the screen.
+
+# on_terminal COMMAND... - in hosta, as the user mover, leading a session on a terminal of its own.
+# Sets P, D, OUT, H as start_program does
+on_terminal() {
+	D=/shared/$(basename "$(mktemp -d "$SHARED/run.XXXXXX")") && chmod 1777 "$(outside "$D")" || return
+	OUT=$(outside "$D")/out H=hosta
+	mkfifo "$(outside "$D")/in" && touch "$OUT"
+	on hosta setsid /usr/bin/python3 "$BIN/programs/onpty.py" "$D" "$HOSTS_USER" "$@" </dev/null \
+		>"$(outside "$D")/start.log" 2>&1 3>&- &
+	disown $!
+	until_true test -s "$(outside "$D")/pid" || return
+	P=$(cat "$(outside "$D")/pid")
+}
+
+# press OCTAL... - keys that are no text: press 032 is ^Z
+press() {
+	local key
+	for key; do
+		# shellcheck disable=SC2059	# an escape
+		printf "\\$key" >"$(outside "$D")/in"
+	done
+}
+
+# screen PATTERN - appears, as a line of its own (\r before its end is the terminal's)
+screen() {
+	wait_for "$OUT" "$1.?$"
+}
+
+# say_until LINE PATTERN - typed; then this appears
+say_until() {
+	say "$1" && screen "$2"
+}
+
+# The last child of the shell that is the session's leader, once it runs PROGRAM
+child_is() {
+	local child
+	child=$(on hosta sh -c 'for c in $(cat /proc/$0/task/*/children); do last=$c; done; echo $last' "$1")
+	[ -n "$child" ] && [ "$(on hosta cat "/proc/$child/comm" 2>/dev/null)" = "$2" ] && CHILD=$child
+}
+
+# A shell is used for real: there, further on, and at home again
+shell_is_used() {
+	local n=$1
+	say_until "echo in-\$((40+$n)) \$\$ \$PPID" "^in-$((40 + n)) $P [0-9]+" &&
+		say_until "/bin/echo child-$n" "^child-$n" &&
+		say_until "(exit 3) | (exit 0) | (exit $n); echo \"pipe-$n\" \$?" "^pipe-$n $n" &&
+		say_until "x=\$(seq 5 | tail -n 1); echo \"sub-$n\" \$x" "^sub-$n 5" &&
+		say_until 'read -r a b' '.*' && say_until "one two-$n" '.*' &&
+		say_until "echo \"read-$n\" \$b" "^read-$n two-$n" &&
+		say "cat <<here" && say "doc-\$((4*$n))" && say_until here "^doc-$((4 * n))" &&
+		say_until "trap 'echo trap-$n' USR1; kill -USR1 \$\$" "^trap-$n" &&
+		say_until "false; echo status-$n \$?" "^status-$n 1" || return
+	# a job is stopped, goes on behind, is killed, and is waited for
+	say 'sleep 1000' && until_true job_runs sleep && press 032 && screen '.*Stopped +sleep 1000' &&
+		say_until "bg; jobs; echo \"bg-$n\"" "^bg-$n" && wait_for "$OUT" 'Running +sleep 1000' &&
+		say_until "kill %1; wait %1; echo \"job-$n\" \$?" "^job-$n 143" || return
+	# ^C ends what runs in front, not the shell
+	say 'sleep 1000' && until_true job_runs sleep && press 003 &&
+		say_until "echo interrupted-$n \$?" "^interrupted-$n 130" || return
+	say_until "sleep 1000 & sleep 0.1; kill \$!; wait \$!; echo bang-$n \$?" "^bang-$n 143"
+}
+
+# Somewhere, a sleep of 1000 runs, in front of its shell's terminal
+job_runs() {
+	local host
+	for host in hosta hostb hostc; do
+		on "$host" pgrep -x "$1" -f >/dev/null && return 0
+		on "$host" pgrep -f "^$1 1000" >/dev/null && return 0
+	done
+	return 1
+}
+
+row_shell() {
+	local n=1 where
+	is_built "$1" && on_terminal "$@" && say_until 'echo ready' '^ready' || return
+	for where in hostb hostc home; do
+		if [ $where = home ]; then
+			home || return
+		else
+			move $where || return
+		fi
+		shell_is_used $n || return
+		n=$((n + 1))
+	done
+	say 'exit 7' && ended_with "exit 7"
+}
+
+# Pipelines of the shell stay behind, and are waited for where it is now
+row_shell_jobs() {
+	on_terminal "$@" && say_until 'echo ready' '^ready' || return
+	say "(until [ -e $D/go ]; do sleep 0.1; done; echo behind; exit 4) | cat &" && say_until 'echo started' '^started' || return
+	say "(until [ -e $D/go2 ]; do sleep 0.1; done; exit 5) &" && say_until 'echo both' '^both' || return
+	move hostb && say_until 'jobs | grep -c Running; echo counted' '^counted' && wait_for "$OUT" '^2.?$' || return
+	touch "$(outside "$D")/go" && wait_for "$OUT" 'behind.?$' && touch "$(outside "$D")/go2" || return
+	say_until 'wait %2; echo waited $?' '^waited 5' && say_until 'wait; echo all $?' '^all 0' || return
+	home && say_until 'echo at-$((1+1)) home' '^at-2 home' && say 'exit 3' && ended_with "exit 3"
+}
+
+# A reader of lines is moved while it waits for one
+row_lines() {
+	on_terminal "$@" && say_until one '^one' && move hostb || return
+	say two && wait_for "$OUT" '^two.?$' && move hostc && say three && wait_for "$OUT" '^three.?$' && home || return
+	say four && wait_for "$OUT" '^four.?$' || return
+	[ "$(grep -c '^two.\?$' "$OUT")" = 2 ] || { echo "typed and echoed: $(grep -c two "$OUT")" >&2; return 1; }
+	move hostb && press 003 && ended_with "signal 2"
+}
+
+# Behind a shell that stays: ^Z, fg, bg and the terminal's process groups are right on both sides
+row_job_control() {
+	on_terminal bash --norc --noprofile -i && say_until 'echo ready' '^ready' || return
+	say "$*" && until_true child_is "$P" "$(basename "$1")" && SHELL_PID=$P P=$CHILD || return
+	say_until before '^before' && move hostb && say there && wait_for "$OUT" '^there.?$' || return
+	press 032 && screen '.*Stopped +'"$1" && until_true is_stopped_on hostb "$P" || return
+	# what is typed now is the shell's
+	say_until 'echo shell-$((1+1))' '^shell-2' && say 'fg' && say again && wait_for "$OUT" '^again.?$' || return
+	press 032 && wait_for "$OUT" 'Stopped' && say_until 'echo shell-$((1+2))' '^shell-3' || return
+	# behind, it may not read: SIGTTIN stops it again
+	say 'bg' && say_until 'sleep 1; jobs; echo looked' '^looked' && wait_for "$OUT" 'Stopped' || return
+	say_until 'fg' '.*' && say last && wait_for "$OUT" '^last.?$' && press 004 &&
+		say_until 'echo status $?' '^status 0' || return
+	P=$SHELL_PID
+	say 'exit 0' && ended_with "exit 0"
+}

@@ -272,12 +272,18 @@ fi
 
 # ---- installation --------------------------------------------------------------------------
 
-# installs VARIABLE... - with it, everything is there, and uninstall leaves nothing
+# As it was built: another PREFIX would build it anew
+prefix=$(cat "$build/prefix")
+make_it() {
+	"$make" --no-print-directory "$@" DESTDIR="$dir/root" PREFIX="$prefix" BUILD="${build#"$PWD/"}" >"$dir/said" 2>&1 ||
+		fail "make $*: $(tail -n 3 "$dir/said")"
+}
+
+# installed VARIABLE... - with it, what is installed goes to $dir/installed; uninstall leaves nothing
 installed() {
-	"$make" --no-print-directory install DESTDIR="$dir/root" PREFIX=/usr/local BUILD="${build#"$PWD/"}" "$@" >"$dir/said" 2>&1 ||
-		fail "make install $*: $(tail -n 3 "$dir/said")"
-	(cd "$dir/root/usr/local" && find share/man share/bash-completion share/zsh -type f | sort) >"$dir/installed"
-	"$make" --no-print-directory uninstall DESTDIR="$dir/root" PREFIX=/usr/local BUILD="${build#"$PWD/"}" >"$dir/said" 2>&1
+	make_it install "$@"
+	(cd "$dir/root$prefix" && find share/man share/bash-completion share/zsh -type f | sort) >"$dir/installed" 2>/dev/null
+	make_it uninstall
 	[ -z "$(find "$dir/root" -type f)" ] || fail "make uninstall leaves $(find "$dir/root" -type f)"
 }
 installed

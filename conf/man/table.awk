@@ -17,7 +17,8 @@ function plain(text)
 
 function sentence(text)
 {
-	text = toupper(substr(text, 1, 1)) substr(text, 2)
+	if (text !~ /^[a-z]+\./)		# a file's name
+		text = toupper(substr(text, 1, 1)) substr(text, 2)
 	return text (text ~ /[.?!]$/ ? "" : ".")
 }
 

@@ -90,15 +90,13 @@ static const struct command {
 
 /* The usage lines come from the commands */
 struct usage {
+	struct option_command commands[ARRAY_SIZE(commands)];
 	char text[ARRAY_SIZE(commands)][80];
 	const char *lines[ARRAY_SIZE(commands) + 1];
-	char about[1024];
 };
 
 static struct options make_options(struct usage *u)
 {
-	size_t n = 0;
-
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		const struct command *c = &commands[i];
 
@@ -106,12 +104,12 @@ static struct options make_options(struct usage *u)
 			 c->name ? c->name : "", c->name && c->operands[0] ? " " : "",
 			 c->operands);
 		u->lines[i] = u->text[i];
-		n += (size_t)snprintf(u->about + n, sizeof(u->about) - n, "%s%-8s %s",
-				      i ? "\n" : "", c->name ? c->name : "PID HOST", c->help);
+		u->commands[i] = (struct option_command){ c->name, c->operands, c->help };
 	}
 	u->lines[ARRAY_SIZE(commands)] = NULL;
-	return (struct options){ .program = "mmigrate", .usage = u->lines, .about = u->about,
-				 .more = MORE, .rows = rows, .n = ARRAY_SIZE(rows) };
+	return (struct options){ .program = "mmigrate", .usage = u->lines, .more = MORE,
+				 .rows = rows, .n = ARRAY_SIZE(rows),
+				 .commands = u->commands, .n_commands = ARRAY_SIZE(commands) };
 }
 
 static bool is_number(const char *word)
@@ -239,7 +237,7 @@ int main(int argc, char **argv)
 	if (options_parse(&options, argc, argv, &a, &found, &e))
 		status = EXIT_USAGE;
 	else if (found.help)
-		options_help(&options, stdout);
+		found.help(&options, stdout);
 	else if (found.version)
 		options_version(&options, stdout);
 	else

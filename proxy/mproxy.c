@@ -239,7 +239,7 @@ int main(int argc, char **argv)
 	if (options_parse(&options, argc, argv, &a, &found, &e))
 		return complain(EXIT_USAGE, &e);
 	if (found.help)
-		options_help(&options, stdout);
+		found.help(&options, stdout);
 	else if (found.version)
 		options_version(&options, stdout);
 	else if (found.operands) {

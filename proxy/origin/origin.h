@@ -8,6 +8,8 @@
  *	serve.c		after COMMIT: deputy and keeper talk, signals, broken links
  *	onward.c	from the target to a third host
  *	home.c		and back
+ *	save.c		into a file
+ *	revive.c	and out of it
  */
 #ifndef PROXY_ORIGIN_ORIGIN_H
 #define PROXY_ORIGIN_ORIGIN_H
@@ -59,6 +61,8 @@ struct origin {
 	uint64_t pages;
 	struct talk t;
 
+	int self;			/* who starts this machine's own target sessions with root's rights; -1 */
+	bool restored;			/* its program came from a file: its home is nowhere */
 	bool committed;
 
 	/* from COMMIT on */
@@ -117,6 +121,10 @@ int serve_discard(struct origin *o, struct err *e) MUST_CHECK;
 int serve_new_target(struct origin *o, struct target *next, struct err *e) MUST_CHECK;
 int serve_connect_deputy(struct origin *o, struct err *e) MUST_CHECK;
 void serve_lost(struct origin *o, const char *reason);
+
+/* ---- save.c, revive.c ------------------------------------------------------------------------------------ */
+int save_program(struct origin *o, bool stop, struct err *e) MUST_CHECK;	/* answers the client */
+int revive_program(struct origin *o, const char *host, struct err *e) MUST_CHECK;
 
 /* ---- onward.c, home.c ----------------------------------------------------------------------------------- */
 int onward_move(struct origin *o, const char *host, struct err *e) MUST_CHECK;

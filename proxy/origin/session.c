@@ -33,6 +33,7 @@
 #include "common/scope.h"
 #include "common/sock.h"
 #include "proxy/link/identity.h"
+#include "proxy/origin/self.h"
 #include "proxy/target/keeper.h"
 #include "proxy/trace/procfs.h"
 
@@ -119,6 +120,8 @@ int origin_note_session(struct origin *o, const char *next, struct err *e)
 	json_put_str(j, "host", o->target.peer.name);
 	if (next)
 		json_put_str(j, "next", next);
+	if (o->restored)
+		json_put_bool(j, "restored", true);
 	body = json_text(j, true);
 	snprintf(name, sizeof(name), "%s.json", o->sid);
 	return body ? identity_file_write(o->dir_sessions, name, body, strlen(body), e)
@@ -264,6 +267,7 @@ static struct origin *origin_new(const struct session_env *env)
 	o->client = o->dir_sessions = o->dir_deputy = o->deputy_listen = o->signals = -1;
 	o->relay.sock = o->handover.sock = -1;
 	o->freeze.t.mem = -1;
+	o->self = -1;
 	return o;
 }
 
@@ -384,6 +388,33 @@ static int move(struct origin *o, const char *host, struct err *e)
 	return 0;
 }
 
+/* ---- restore ------------------------------------------------------------------------------------------------------ */
+
+/* As a move, but that the program comes from a file, and who asked becomes the deputy */
+static int restore(struct origin *o, const char *host, struct err *e)
+{
+	struct stat noted;
+	char name[64];
+	int rc = revive_program(o, host, e);
+
+	if (!rc) {
+		serve_loop(o);
+		return 0;
+	}
+	if (reasons_refusals(&o->why)) {
+		json *extra = json_object();
+
+		json_put(extra, "reasons", reasons_to_json(&o->why, NULL));
+		origin_answer(o, rc, e->text, extra);
+	} else {
+		origin_answer(o, rc, e->text, NULL);
+	}
+	snprintf(name, sizeof(name), "%s.json", o->sid);
+	if (!fstatat(o->dir_sessions, name, &noted, 0))
+		deliver_abort(o);
+	return 0;
+}
+
 /* ---- entry ---------------------------------------------------------------------------------------------------------- */
 
 static int begin(struct origin *o, const char *request, const char **what, const char **host, json **j, struct err *e)
@@ -394,6 +425,14 @@ static int begin(struct origin *o, const char *request, const char **what, const
 	*host = NULL;
 	if (!rc)
 		rc = json_get_str(*j, "do", what, e);
+	if (!rc && !strcmp(*what, "restore")) {
+		o->restored = true;	/* the one that asks is to become the deputy */
+		rc = sock_peer(o->client, &o->pid, NULL, NULL);
+		rc = rc ? err_set(e, rc, "see who asks") : json_get_str(*j, "host", host, e);
+		if (!rc && !strcmp(*host, o->env->host))
+			*host = ASK_SELF;
+		return rc;
+	}
 	if (!rc)
 		rc = json_get_int(*j, "pid", 1, INT32_MAX, &pid, e);
 	if (!rc && json_find(*j, "host"))
@@ -402,7 +441,8 @@ static int begin(struct origin *o, const char *request, const char **what, const
 	return rc;
 }
 
-static int prepare(struct origin *o, struct err *e)
+/* @self: this machine is going to be the target */
+static int prepare(struct origin *o, bool self, struct err *e)
 {
 	gid_t groups[256];
 	struct proc_status s;
@@ -416,6 +456,8 @@ static int prepare(struct origin *o, struct err *e)
 	snprintf(name, sizeof(name), "session %.8s", o->sid);
 	log_set_name(name);
 	rc = open_files(o, e);
+	if (!rc && self && o->env->root)
+		rc = self_keep(o, e);
 	for (int i = 0; i < s.n_groups; i++)
 		groups[i] = s.groups[i];
 	return rc ? rc : become_user(o, groups, s.n_groups, e);
@@ -444,11 +486,15 @@ int origin_session_over(const struct session_env *env, int client, struct link *
 	if (!rc && !strcmp(what, "home"))
 		rc = err_say(&e, -EALREADY, "process %d is at home: it never moved, or from another host", (int)o->pid);
 	if (!rc)
-		rc = prepare(o, &e);
+		rc = prepare(o, o->restored && !strcmp(host, ASK_SELF), &e);
 	if (!rc && !strcmp(what, "why"))
 		rc = why(o, host, &e);
 	else if (!rc && !strcmp(what, "move") && host)
 		rc = move(o, host, &e);
+	else if (!rc && !strcmp(what, "save"))
+		rc = save_program(o, json_is_true(json_find(j, "stop")), &e);
+	else if (!rc && o->restored)
+		rc = restore(o, host, &e);
 	else if (!rc)
 		rc = err_say(&e, -EINVAL, "unknown request %s", what);
 	if (rc)
@@ -506,6 +552,7 @@ static int read_session(struct origin *o, const char *sid, char next[PEER_NAME],
 	o->gid = (gid_t)gid;
 	snprintf(o->user, sizeof(o->user), "%s", user);
 	snprintf(o->comm, sizeof(o->comm), "%s", comm);
+	o->restored = json_is_true(json_find(j, "restored"));
 	next[0] = 0;
 	if (json_as_str(json_find(j, "next")))
 		snprintf(next, PEER_NAME, "%s", json_as_str(json_find(j, "next")));
@@ -564,6 +611,8 @@ int origin_resume(const struct session_env *env, const char *sid)
 	rc = open_files(o, &e);
 	if (!rc)
 		rc = read_session(o, sid, next, &e);
+	if (!rc && o->env->root && (!strcmp(o->target.peer.name, ASK_SELF) || !strcmp(next, ASK_SELF)))
+		rc = self_keep(o, &e);
 	if (!rc)
 		rc = become_user(o, &o->gid, 1, &e);
 	if (rc) {

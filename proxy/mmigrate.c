@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -387,6 +388,15 @@ static int ask_to_restore(void *ctx, int err)
 	return status;
 }
 
+/* Has it a say in ^Z?  It handles or ignores it */
+static bool handles_stop(const struct image *img)
+{
+	for (size_t i = 0; i < img->n_sigactions; i++)
+		if (img->sigactions[i].signo == SIGTSTP)
+			return true;
+	return false;
+}
+
 static int run_restore(const struct arguments *a, const struct command *c, char **operands, int n, struct err *e)
 {
 	struct restoring r = { .a = a, .c = c, .host = n > 1 ? operands[1] : "-" };
@@ -411,7 +421,7 @@ static int run_restore(const struct arguments *a, const struct command *c, char 
 	if (rc)
 		return EXIT_REFUSED;
 	r.file = fd;
-	rc = attend(streams, ask_to_restore, &r, e);
+	rc = attend(streams, handles_stop(saved_image(saved)) ? SIGTSTP : SIGSTOP, ask_to_restore, &r, e);
 	return rc < 0 ? EXIT_REFUSED : rc;
 }
 

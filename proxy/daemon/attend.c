@@ -35,7 +35,7 @@ struct copy {
 struct attendance {
 	struct copy copies[STANDARD_STREAMS];
 	pid_t child;
-	int signals, status;
+	int signals, status, stop;
 	bool ended;
 };
 
@@ -195,6 +195,8 @@ static void pass_signal(struct attendance *a, const struct signalfd_siginfo *si)
 
 	if (si->ssi_signo == SIGCHLD)
 		child_changed(a);
+	else if (si->ssi_signo == SIGTSTP)
+		kill(a->child, a->stop);
 	else if (si->ssi_code == SI_QUEUE)
 		sigqueue(a->child, (int)si->ssi_signo, value);
 	else
@@ -251,9 +253,10 @@ static int end_as(int status)
 	return 128 + WTERMSIG(status);
 }
 
-int attend(const struct standard_stream streams[STANDARD_STREAMS], attend_child_fn *child, void *ctx, struct err *e)
+int attend(const struct standard_stream streams[STANDARD_STREAMS], int stop, attend_child_fn *child, void *ctx,
+	   struct err *e)
 {
-	struct attendance a = { .signals = -1 };
+	struct attendance a = { .signals = -1, .stop = stop };
 	pid_t parent = getpid();
 	sigset_t before;
 	int rc = make_copies(&a, streams, e);

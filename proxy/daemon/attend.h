@@ -19,10 +19,11 @@
 typedef int attend_child_fn(void *ctx, int err);
 
 /*
- * Forks the child, and attends to it until it has ended.  Return: its exit status (by a signal: this
+ * Forks the child, and attends to it until it has ended.  @stop: what it gets for ^Z: a program that is
+ * away is in an orphaned process group, where only SIGSTOP stops one that doesn't handle SIGTSTP.  Return: its exit status (by a signal: this
  * process ends by the same one), or a negative errno
  */
-int attend(const struct standard_stream streams[STANDARD_STREAMS], attend_child_fn *child, void *ctx,
+int attend(const struct standard_stream streams[STANDARD_STREAMS], int stop, attend_child_fn *child, void *ctx,
 	   struct err *e) MUST_CHECK;
 
 #endif

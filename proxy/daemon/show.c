@@ -279,6 +279,8 @@ static const char *cell_where(char *to, size_t size, const json *j)
 	member(pid, sizeof(pid), j, "pid");
 	if (json_is_true(json_find(j, "guest")))
 		snprintf(to, size, "here, from %.100s (process %.20s)", peer, pid);
+	else if (!strcmp(peer, "-"))
+		snprintf(to, size, "here, behind its deputy");
 	else
 		snprintf(to, size, "on %.200s", peer);
 	return to;

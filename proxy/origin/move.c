@@ -83,9 +83,8 @@ static int stage_prepare(void *ctx, struct err *e)
 	return ask_prepare(o, &o->target, o->survey, e);
 }
 
-static int stage_freeze(void *ctx, struct err *e)
+int move_freeze(struct origin *o, struct err *e)
 {
-	struct origin *o = ctx;
 	struct look l = { .pid = o->pid, .policy = o->env->policy, .before = o->survey };
 	int rc;
 
@@ -97,6 +96,11 @@ static int stage_freeze(void *ctx, struct err *e)
 	if (!rc && o->freeze.img->start_time != o->survey->start_time)
 		rc = err_say(e, -ESRCH, "process %d is another program now", (int)o->pid);
 	return rc;
+}
+
+static int stage_freeze(void *ctx, struct err *e)
+{
+	return move_freeze(ctx, e);
 }
 
 static void undo_freeze(void *ctx)

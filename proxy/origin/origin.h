@@ -62,6 +62,7 @@ struct origin {
 	struct talk t;
 
 	int self;			/* who starts this machine's own target sessions with root's rights; -1 */
+	uid_t asker;			/* whose process asked for a program to be restored */
 	bool restored;			/* its program came from a file: its home is nowhere */
 	bool committed;
 
@@ -89,6 +90,8 @@ void origin_report(struct origin *o, const char *state);		/* up the leash */
 int origin_note_session(struct origin *o, const char *next, struct err *e) MUST_CHECK;	/* sessions/SID.json */
 int origin_listen_for_deputy(struct origin *o, struct err *e) MUST_CHECK;
 void origin_forget_session(struct origin *o);
+/* Is the process the one we know, and is it the deputy?  1, 0 (it never committed), -ESRCH (it's gone) */
+int origin_is_deputy(struct origin *o) MUST_CHECK;
 int origin_keep_capabilities(uint64_t caps, struct err *e) MUST_CHECK;
 
 #define ASK_SELF "-"	/* the name of this machine as a target: no peer can have it */
@@ -104,6 +107,7 @@ void ask_abort(struct target *t);
 
 /* ---- move.c ------------------------------------------------------------------------------------------- */
 int move_look(struct origin *o, struct err *e) MUST_CHECK;
+int move_freeze(struct origin *o, struct err *e) MUST_CHECK;	/* undone by freeze_thaw() */
 int move_away(struct origin *o, struct err *e) MUST_CHECK;
 
 /* ---- serve.c ------------------------------------------------------------------------------------------ */

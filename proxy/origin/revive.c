@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,10 +198,13 @@ static int stage_deputy(void *ctx, struct err *e)
 
 	if (!rc)
 		rc = origin_listen_for_deputy(r->o, e);
-	if (!rc && ptrace(PTRACE_SEIZE, r->o->pid, 0, (void *)(uintptr_t)(OPTIONS | PTRACE_O_EXITKILL)))
+	if (!rc && ptrace(PTRACE_SEIZE, r->o->pid, 0, (void *)(uintptr_t)OPTIONS))
 		rc = err_set(e, -errno, "attach to mmigrate, process %d", (int)r->o->pid);
 	r->attached = !rc;
-	return rc ? rc : origin_keep_capabilities(1ULL << 40 /* CAP_CHECKPOINT_RESTORE */, e);
+	/* still the process that asked, not one that got its number since: only then it may be killed */
+	if (!rc && origin_is_deputy(r->o) < 0)
+		rc = err_say(e, -ECANCELED, "mmigrate has gone");
+	return rc ? rc : origin_keep_capabilities(1ULL << CAP_CHECKPOINT_RESTORE, e);
 }
 
 /* mmigrate ends by itself when it hears the answer; with us attached it couldn't be waited for */
@@ -208,7 +212,10 @@ static void undo_deputy(void *ctx)
 {
 	struct reviving *r = ctx;
 
-	if (r->attached && !tracee_interrupt(r->o->pid, deadline_in_ms(5000), NULL))
+	if (!r->attached)
+		return;
+	/* it stands already if that is what failed */
+	if (ptrace(PTRACE_DETACH, r->o->pid, 0, 0) && !tracee_interrupt(r->o->pid, deadline_in_ms(5000), NULL))
 		ptrace(PTRACE_DETACH, r->o->pid, 0, 0);
 	r->attached = false;
 }
@@ -263,46 +270,49 @@ static int await_exec(pid_t pid, struct err *e)
 	}
 }
 
-/* Is what it execed the deputy?  Who asks could be anything */
-static bool is_mdeputy(struct origin *o)
+/* From here on it ends with us, until it is the deputy; @sock: its socket to us */
+static int become_deputy(struct reviving *r, int sock, struct err *e)
 {
-	struct stat its, ours;
-	char path[4096];
+	struct origin *o = r->o;
+	int rc = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)o->pid);
-	if (stat(path, &its))
-		return false;
-	snprintf(path, sizeof(path), "%s/mdeputy", o->env->libexec);
-	return !stat(path, &ours) && its.st_ino == ours.st_ino && its.st_dev == ours.st_dev;
+	if (ptrace(PTRACE_SETOPTIONS, o->pid, 0, (void *)(uintptr_t)(OPTIONS | PTRACE_O_EXITKILL)))
+		rc = err_say(e, -ECANCELED, "mmigrate has gone");
+	if (!rc)
+		rc = tell_deputy(r, sock, e);
+	if (!rc && ptrace(PTRACE_CONT, o->pid, 0, 0))
+		rc = err_say(e, -ECANCELED, "mmigrate has gone");
+	if (!rc)
+		rc = await_exec(o->pid, e);
+	/* who asks could be anything */
+	if (!rc && origin_is_deputy(o) != 1)
+		rc = err_say(e, -EPROTO, "process %d became something else than the deputy", (int)o->pid);
+	if (!rc && ptrace(PTRACE_SETOPTIONS, o->pid, 0, (void *)(uintptr_t)OPTIONS))
+		rc = err_set(e, -errno, "let the deputy live");
+	return rc;
 }
 
 static int stage_commit(void *ctx, struct err *e)
 {
 	struct reviving *r = ctx;
 	struct origin *o = r->o;
-	AUTO_FD int theirs = -1;
-	AUTO_FD int ours = -1;
-	int sv[2], rc = sock_pair(sv, e);
+	int sv[2], rc = tracee_interrupt(o->pid, deadline_in_ms(HANDOVER_MS), e);
 
+	if (!rc)
+		rc = sock_pair(sv, e);
 	if (rc)
 		return rc;
-	ours = sv[0];
-	theirs = sv[1];
-	rc = tell_deputy(r, theirs, e);
-	if (!rc)
-		rc = await_exec(o->pid, e);
-	if (!rc && !is_mdeputy(o))
-		rc = err_say(e, -EPROTO, "process %d became something else than the deputy", (int)o->pid);
-	if (!rc && ptrace(PTRACE_SETOPTIONS, o->pid, 0, (void *)(uintptr_t)OPTIONS))
-		rc = err_set(e, -errno, "let the deputy live");
+	rc = become_deputy(r, sv[1], e);
+	close(sv[1]);
 	if (rc) {	/* it may exec yet, and must not: there will be no program behind it */
+		close(sv[0]);
 		kill(o->pid, SIGKILL);
 		r->attached = false;
 		return rc;
 	}
 	drop_fd(&o->client);
 	drop_fd(&o->deputy_listen);
-	o->handover.sock = take_fd(&ours);
+	o->handover.sock = sv[0];
 	o->committed = true;
 	return 0;
 }

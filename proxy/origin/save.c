@@ -34,7 +34,6 @@
 #include "proxy/origin/mem_walk.h"
 #include "proxy/origin/pipes.h"
 
-#define CAP_CHECKPOINT_RESTORE_BIT (1ULL << 40)
 #define HASH_FROZEN (64u << 20)		/* bytes of a file that are read while the program stands */
 
 struct saving {
@@ -106,17 +105,7 @@ static int stage_file(void *ctx, struct err *e)
 
 static int stage_freeze(void *ctx, struct err *e)
 {
-	struct origin *o = ((struct saving *)ctx)->o;
-	struct look l = { .pid = o->pid, .policy = o->env->policy, .before = o->survey };
-	int rc;
-
-	o->frozen_at = clock_ns(CLOCK_MONOTONIC);
-	rc = freeze_stop(&o->freeze, &l, e);
-	if (!rc)
-		rc = origin_keep_capabilities(CAP_CHECKPOINT_RESTORE_BIT, e);
-	if (!rc && o->freeze.img->start_time != o->survey->start_time)
-		rc = err_say(e, -ESRCH, "process %d is another program now", (int)o->pid);
-	return rc;
+	return move_freeze(((struct saving *)ctx)->o, e);
 }
 
 static void undo_freeze(void *ctx)

@@ -115,7 +115,7 @@ struct link *self_connect(struct origin *o, struct err *e)
 		return NULL;
 	pid = fork();
 	if (!pid)
-		serve_as_target(o->env, sv[1], false, NULL);
+		serve_as_target(o->env, sv[1], false, o->user);
 	close(sv[1]);
 	if (pid < 0) {
 		err_set(e, -errno, "fork");

@@ -243,6 +243,8 @@ static int find_user(struct origin *o, struct proc_status *s, struct err *e)
 		rc = procfs_stat(o->pid, o->pid, &st, e);
 	if (rc)
 		return err_say(e, -ESRCH, "E_NO_PROCESS: there is no process %d", (int)o->pid);
+	if (o->restored && s->uid[1] != o->asker)
+		return err_say(e, -ESRCH, "mmigrate has gone");	/* another process has its number now */
 	o->uid = s->uid[1];
 	o->gid = s->gid[1];
 	o->n_groups = s->n_groups;
@@ -427,7 +429,7 @@ static int begin(struct origin *o, const char *request, const char **what, const
 		rc = json_get_str(*j, "do", what, e);
 	if (!rc && !strcmp(*what, "restore")) {
 		o->restored = true;	/* the one that asks is to become the deputy */
-		rc = sock_peer(o->client, &o->pid, NULL, NULL);
+		rc = sock_peer(o->client, &o->pid, &o->asker, NULL);
 		rc = rc ? err_set(e, rc, "see who asks") : json_get_str(*j, "host", host, e);
 		if (!rc && !strcmp(*host, o->env->host))
 			*host = ASK_SELF;
@@ -559,8 +561,7 @@ static int read_session(struct origin *o, const char *sid, char next[PEER_NAME],
 	return ask_find_peer(o, host, &o->target.peer, e);
 }
 
-/* Is the process the one we know, and is it the deputy?  1, 0 (it never committed), -ESRCH (it's gone) */
-static int is_deputy(struct origin *o)
+int origin_is_deputy(struct origin *o)
 {
 	struct proc_stat st;
 	struct stat exe, mine;
@@ -589,8 +590,8 @@ static int settle_process(struct origin *o, struct err *e)
 		return errno == ESRCH ? -ESRCH : err_set(e, -EBUSY, "attach to process %d", (int)o->pid);
 	rc = tracee_interrupt(o->pid, deadline_in_ms(5000), e);
 	if (rc)
-		return rc == -EBUSY ? is_deputy(o) : -ESRCH;	/* it is stopped as such: that's quiet enough */
-	rc = is_deputy(o);
+		return rc == -EBUSY ? origin_is_deputy(o) : -ESRCH;	/* it is stopped as such: that's quiet enough */
+	rc = origin_is_deputy(o);
 	if (ptrace(rc == 1 ? PTRACE_CONT : PTRACE_DETACH, o->pid, 0, 0))
 		return -ESRCH;
 	return rc;

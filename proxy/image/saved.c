@@ -234,7 +234,7 @@ static int check_start(const struct saved *s, const struct section *x, uint32_t 
 /* The next section, verified.  Its payload is followed by a NUL */
 static int read_section(struct saved *s, struct section *x, struct err *e)
 {
-	uint8_t start[SAVED_SECTION];
+	uint8_t start[SAVED_SECTION] = { 0 };
 	struct bytes b = bytes_of(start, sizeof(start));
 	struct checksum128 sum;
 	uint32_t version;
@@ -314,7 +314,7 @@ static int read_head(struct saved *s, struct err *e)
 	if (s->size < sizeof(first))
 		return err_say(e, -EBADMSG, "E_IMAGE_DAMAGED: it isn't an image that 'mmigrate save' made");
 	rc = read_bytes(s, first, sizeof(first), e);
-	if (!rc && memcmp(first, "MMIG", sizeof(first)))
+	if (!rc && memcmp(first, "MMIG", sizeof(first)) != 0)
 		rc = err_say(e, -EBADMSG, "E_IMAGE_DAMAGED: it isn't an image that 'mmigrate save' made");
 	if (!rc)
 		rc = read_section(s, &x, e);
@@ -345,16 +345,17 @@ static int read_manifest(struct saved *s, struct err *e)
 
 int saved_open(int fd, struct saved **out, struct err *e)
 {
-	AUTO_SAVED struct saved *s = calloc(1, sizeof(*s));
+	AUTO_SAVED struct saved *s = NULL;
 	struct stat st;
 	int rc;
 
-	if (!s)
-		return err_set(e, -ENOMEM, "read the image");
 	if (fstat(fd, &st))
 		return err_set(e, -errno, "read the image");
 	if (!S_ISREG(st.st_mode))
 		return err_say(e, -EINVAL, "E_IMAGE_DAMAGED: it isn't a regular file");
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_set(e, -ENOMEM, "read the image");
 	s->fd = fd;
 	s->size = (uint64_t)st.st_size;
 	rc = read_head(s, e);

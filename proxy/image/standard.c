@@ -7,6 +7,12 @@
 #include <fcntl.h>
 #include <string.h>
 
+/* Kinds that are rebuilt from the image alone, or as a twin */
+static bool known(int64_t kind)
+{
+	return kind >= OPEN_FILE && kind <= OPEN_INOTIFY;
+}
+
 static const struct image_open *twin_of(const struct image *img, const struct image_fd *f)
 {
 	const struct image_open *o = f->open >= 0 && (uint64_t)f->open < img->n_opens ? &img->opens[f->open] : NULL;
@@ -35,7 +41,11 @@ void standard_streams(const struct image *img, struct standard_stream list[STAND
 		int64_t fd = img->fds[i].fd;
 		const struct image_open *o = twin_of(img, &img->fds[i]);
 		bool out = o && (o->flags & O_ACCMODE) != O_RDONLY;
+		int64_t index = img->fds[i].open;
 
+		if (index >= 0 && (uint64_t)index < img->n_opens && !known(img->opens[index].kind))
+			reasons_add(why, REASON_IMAGE_STREAMS, NULL, "descriptor %lld is of a kind (%lld) that can't be had "
+				    "again out of a file", (long long)fd, (long long)img->opens[index].kind);
 		if (!o || lowest(img, o->stream) < fd)
 			continue;
 		if (fd < 0 || fd >= STANDARD_STREAMS)

@@ -70,9 +70,17 @@ teardown() {
 }
 
 @test "restoring here: each stage fails" {
-	restoring_disturbed fail ""
+	restoring_disturbed fail "" stages_of origin/revive.c revive_stages
 }
 
 @test "restoring here: the session is killed at each stage" {
-	restoring_disturbed kill ""
+	restoring_disturbed kill "" stages_of origin/revive.c revive_stages
+}
+
+@test "restoring here: each step of the target fails" {
+	restoring_disturbed fail "" stages_of_target
+}
+
+@test "restoring here: the target is killed at each step" {
+	restoring_disturbed kill "" stages_of_target
 }

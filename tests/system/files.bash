@@ -32,7 +32,9 @@ save() {
 restore_on() {
 	local host=$1
 	shift
-	IN=$P ORIGINAL=$D
+	IN=$P
+	# shellcheck disable=SC2034	# teardown() removes it
+	ORIGINAL=$D
 	start_program "$host" "$BIN/mmigrate" --control "$CONTROL" restore "$IMAGE" "$@"
 }
 
@@ -85,8 +87,17 @@ second_counts_on() {
 
 # stages_of FILE LIST - as faults_rows.sh has them
 stages_of() {
-	sed -n "/$2\\[\\] = {/,/^};/p" "$HOSTS_TOP/proxy/origin/$1" | awk -F'"' '/^\t\{ "/ { print $2 }'
+	sed -n "/$2\\[\\] = {/,/^};/p" "$HOSTS_TOP/proxy/$1" | awk -F'"' '/^\t\{ "/ { print $2 }'
 }
+
+stages_of_target() {
+	sed -n '/ steps\[\] = {/,/^};/p' "$HOSTS_TOP/proxy/target/session.c" | grep -o '"target: [^"]*"' | tr -d '"' |
+		grep -v 'resuming a session'
+	stages_of target/restore.c _stages
+}
+
+# `run` of bats sets them
+: "${output:=}" "${status:=}"
 
 # ---- tests of both modes -----------------------------------------------------------------------
 
@@ -168,18 +179,20 @@ saving_disturbed() {
 			echo "after: $stage=$what"
 			return 1
 		}
-	done < <(stages_of save.c save_stages)
+	done < <(stages_of origin/save.c save_stages)
 	[ $n -ge 8 ] && mproxy_fault hosta "" && say stop && ended_with "exit 0" && counted "$OUT"
 }
 
-# restoring_disturbed fail|kill HOST - it runs nowhere, and mmigrate said so; or it runs once
+# restoring_disturbed fail|kill HOST STAGES... - a command that lists them.  It runs nowhere, and mmigrate said so; only
+# from COMMIT on it runs, once
 restoring_disturbed() {
 	local what=$1 host=$2 stage n=0
+	shift 2
 	start_program hosta /usr/bin/python3 "$BIN/programs/count.py" && goes_on && save --stop && ended_with "signal 9" || return
 	while read -r stage; do
 		n=$((n + 1))
-		mproxy_fault hosta "$stage=$what" && restore_on hosta $host || return
-		until_true ended_or_counting || return
+		# shellcheck disable=SC2086	# none, or one
+		mproxy_fault hosta "$stage=$what" && restore_on hosta $host && until_true ended_or_counting || return
 		if [ -s "$(outside "$D")/status" ]; then
 			echo "$stage: $(cat "$(outside "$D")/status")"
 			[ ! -s "$OUT" ] && until_true runs_nowhere || return
@@ -189,7 +202,7 @@ restoring_disturbed() {
 			goes_on && say stop && ended_with "exit 0" || return
 		fi
 		P=$IN
-	done < <(stages_of revive.c revive_stages)
+	done < <("$@")
 	[ $n -ge 8 ] && mproxy_fault hosta ""
 }
 

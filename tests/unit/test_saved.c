@@ -465,6 +465,7 @@ static const struct {
 	{ "{\"opens\":[{\"kind\":3,\"stream\":1,\"flags\":\"0x2\"}],\"fds\":[{\"fd\":1,\"open\":0}]}", "", 1 },
 	{ "{\"opens\":[{\"kind\":1}],\"fds\":[{\"fd\":0,\"open\":0},{\"fd\":1,\"open\":5},{\"fd\":2,\"open\":-1}]}", "", 0 },
 	{ "{\"opens\":[{\"kind\":3,\"stream\":1}],\"fds\":[{\"fd\":-4,\"open\":0}]}", "", 1 },
+	{ "{\"opens\":[{\"kind\":99}],\"fds\":[{\"fd\":4,\"open\":0},{\"fd\":5,\"open\":0}]}", "", 2 },
 };
 
 static void test_streams(void **state)

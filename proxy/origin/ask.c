@@ -127,7 +127,8 @@ int ask_offer(struct origin *o, struct target *t, struct image *survey, struct r
 			for (size_t i = 0; i < its.n; i++) {
 				reasons_add(why, its.list[i].code, its.list[i].rule, "%s", its.list[i].text);
 				if (why->n && !why->list[why->n - 1].where)
-					why->list[why->n - 1].where = strdup(t->peer.name);
+					why->list[why->n - 1].where = strdup(strcmp(t->peer.name, ASK_SELF) ? t->peer.name
+													   : o->env->host);
 			}
 			reasons_free(&its);
 			return 0;

@@ -82,12 +82,15 @@ teardown() {
 	ended_with "exit 0"
 }
 
-@test "it is saved again after it was restored and moved on" {
+@test "restored, it moves on; it has no home, and can't be saved while it is away" {
 	start_program hosta /usr/bin/python3 "$BIN/programs/count.py"
 	goes_on
 	save --stop
 	restore_on hosta
 	goes_on
+	run mmf hosta ps
+	echo "$output"
+	[[ $output == *"$(deputy)"*"here, behind its deputy"*python3* ]]
 	mmf hosta "$(deputy)" hostb
 	runs_on hostb "$IN"
 	goes_on
@@ -278,7 +281,7 @@ PY
 	until_true has_more_lines "$COUNTER" $(($(lines "$COUNTER") + 5))
 	counter=$COUNTER original=$D first=$P
 	restore_on hosta
-	failed_with 1 "E_FILE_CHANGED: .*/${counter##*/}"
+	failed_with 1 "E_FILE_CHANGED: hosta: .*/${counter##*/}"
 	D=$original OUT=$(outside "$original")/out P=$first
 	counter_ends
 }

@@ -50,6 +50,7 @@ struct deputy {
 	pid_t ppid;
 	struct handles handles;
 	struct calls *calls;
+	pid_t self;			/* what the program knows as its own number: ours, unless it came from a file */
 	pid_t holder;			/* of our memory before the exec, until it has ended; 0 */
 	bool unreaped;			/* children changed, and the hub didn't take it */
 	uint8_t in[WIRE_LOCAL_MAX], out[WIRE_LOCAL_MAX];
@@ -119,7 +120,7 @@ static void tell_signal(struct deputy *d, struct wire_signal *m)
 {
 	uint8_t buf[64];
 
-	m->to = (uint32_t)getpid();
+	m->to = (uint32_t)d->self;
 	/* Without memory a signal is lost, as it would be in the kernel */
 	if (deputy_tell(d, WIRE_SIGNAL, buf, wire_put_signal(buf, sizeof(buf), m), -1))
 		return;
@@ -148,7 +149,7 @@ static void stop_as(struct deputy *d, int signo)
 
 static void tell_kin(struct deputy *d, pid_t kin, uint32_t status)
 {
-	struct wire_kin m = { .pid = (uint32_t)getpid(), .kin = (uint32_t)kin, .status = status };
+	struct wire_kin m = { .pid = (uint32_t)d->self, .kin = (uint32_t)kin, .status = status };
 	uint8_t buf[32];
 
 	if (deputy_tell(d, WIRE_KIN, buf, wire_put_kin(buf, sizeof(buf), &m), -1))
@@ -244,6 +245,7 @@ static void become_child(struct deputy *d, int hub)
 	drop_fd(&d->parent);
 	d->ppid = getppid();
 	d->unreaped = false;
+	d->self = getpid();
 	d->holder = 0;
 	calls_forget(d->calls);
 }
@@ -410,6 +412,7 @@ static int start(struct deputy *d, const char *text)
 	deputy_set_limits();
 	if (getenv("MDEPUTY_COMM"))	/* ps shows the program's name */
 		(void)prctl(PR_SET_NAME, getenv("MDEPUTY_COMM"));
+	d->self = getenv("MDEPUTY_AS") ? atoi(getenv("MDEPUTY_AS")) : getpid();
 	d->holder = getenv("MDEPUTY_HOLDER") ? atoi(getenv("MDEPUTY_HOLDER")) : 0;
 	setup = deputy_read_memfd(fds[0], &len);
 	if (!setup)

@@ -19,6 +19,7 @@
  *
  * Start: MDEPUTY_HUB="LISTEN,LEADER"; LEADER is not a descriptor but the pid of the program.  And,
  * so that the socket's name goes with us, MDEPUTY_DIR, its directory's descriptor, and MDEPUTY_SOCKET.
+ * MDEPUTY_AS: the number that the program knows as LEADER's, for one that came from a file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -67,6 +68,7 @@ struct hub {
 	struct pump *pump;
 	int listener, greeting;
 	pid_t leader;
+	pid_t as;			/* what the program knows as its leader's number, 0: the same */
 	bool up, held, quit, deaf, lost;
 	int dir;			/* where our socket has its name, -1: unknown */
 	int alone;			/* looks without a session and without a deputy */
@@ -106,8 +108,10 @@ static void queue_pop(struct queue *q)
 
 static struct one *find(struct hub *h, pid_t pid)
 {
+	if (!pid || pid == h->as)
+		pid = h->leader;
 	for (size_t i = 0; i < h->n; i++)
-		if (h->list[i].pid == (pid ? pid : h->leader))
+		if (h->list[i].pid == pid)
 			return &h->list[i];
 	return NULL;
 }
@@ -167,7 +171,8 @@ static void forget(struct hub *h, struct one *o)
 /* It was killed, and so is its process */
 static void tell_killed(struct hub *h, pid_t pid)
 {
-	struct wire_signal m = { .signo = SIGKILL, .code = SI_KERNEL, .to = (uint32_t)pid };
+	struct wire_signal m = { .signo = SIGKILL, .code = SI_KERNEL,
+				 .to = (uint32_t)(pid == h->leader && h->as ? h->as : pid) };
 	ssize_t n = wire_put_signal(h->out, sizeof(h->out), &m);
 
 	if (n > 0 && pump_tell(h->pump, WIRE_SIGNAL, h->out, (size_t)n))
@@ -534,6 +539,7 @@ static int start(struct hub *h, const char *text)
 	if (flags < 0 || fcntl(h->listener, F_SETFD, FD_CLOEXEC) || fcntl(h->listener, F_SETFL, flags | O_NONBLOCK))
 		return -EBADF;
 	h->leader = (pid_t)leader;
+	h->as = getenv("MDEPUTY_AS") ? atoi(getenv("MDEPUTY_AS")) : 0;
 	h->greeting = -1;
 	h->pump = pump_new(&ops, h, NULL);
 	signals = deputy_take_signals();

@@ -86,27 +86,16 @@ static int stage_prepare(void *ctx, struct err *e)
 
 static int stage_hub(void *ctx, struct err *e)
 {
-	struct origin *o = ctx;
-	int rc = hub_start(o, e);
-
-	if (!rc)
-		rc = o->hub = hub_call(o, e);
-	return rc < 0 ? rc : 0;
+	return hub_open(ctx, 0, e);
 }
 
 static void undo_hub(void *ctx)
 {
-	struct origin *o = ctx;
-
-	if (o->relay.sock < 0 && o->hub >= 0 && !hub_hello(o->hub, NULL))
-		o->relay.sock = take_fd(&o->hub);
-	hub_quit(o);
-	drop_fd(&o->hub);
+	hub_quit(ctx);
 }
 
-static int stage_freeze(void *ctx, struct err *e)
+int move_freeze(struct origin *o, struct err *e)
 {
-	struct origin *o = ctx;
 	struct look l = { .pid = o->pid, .policy = o->env->policy, .before = o->survey };
 	int rc;
 
@@ -118,6 +107,11 @@ static int stage_freeze(void *ctx, struct err *e)
 	if (!rc && o->freeze.img->start_time != o->survey->start_time)
 		rc = err_say(e, -ESRCH, "process %d is another program now", (int)o->pid);
 	return rc;
+}
+
+static int stage_freeze(void *ctx, struct err *e)
+{
+	return move_freeze(ctx, e);
 }
 
 static void undo_freeze(void *ctx)
@@ -162,10 +156,7 @@ static int stage_bring(void *ctx, struct err *e)
 	if (rc)
 		return rc;
 	drop_fd(&o->handover.sock);
-	rc = hub_hello(o->hub, e);
-	if (!rc)
-		o->relay.sock = take_fd(&o->hub);
-	return rc;
+	return hub_attach(o, e);
 }
 
 static void undo_bring(void *ctx)

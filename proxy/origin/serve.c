@@ -338,6 +338,11 @@ static void request(struct origin *o, const char *text)
 	if (!rc && !strcmp(what, "why"))
 		rc = err_say(&e, -EINVAL, "process %d runs on %s; move it on with mmigrate %d HOST, or home", (int)o->pid,
 			     o->target.peer.name, (int)o->pid);
+	if (!rc && !strcmp(what, "save"))
+		rc = err_say(&e, -EINVAL, "process %d is a deputy; only a program that is at home can be saved", (int)o->pid);
+	if (!rc && !strcmp(what, "home") && o->restored)
+		rc = err_say(&e, -EINVAL, "E_IMAGE_HOME: process %d stands for a program that was restored from a file: it "
+			     "has no home to go to; it can move to another host", (int)o->pid);
 	if (!rc && strcmp(what, "move") && strcmp(what, "home"))
 		rc = err_say(&e, -EINVAL, "unknown request %s", what);
 	if (!rc)

@@ -105,7 +105,9 @@ static int find_user(struct guest *g, const struct wire_hello *h, struct err *e)
 	g->user.image_uid = h->uid;
 	g->user.image_gid = h->gid;
 	snprintf(g->user.name, sizeof(g->user.name), "%s", pw->pw_name);
-	if (!policy_user_allowed(g->env->policy, g->peer.name, pw->pw_name, pw->pw_uid)) {
+	if (g->env->only_user && strcmp(g->env->only_user, pw->pw_name))
+		return err_say(e, -EACCES, "E_USER: a program of %s's can't be run as %s", g->env->only_user, pw->pw_name);
+	if (!g->env->only_user && !policy_user_allowed(g->env->policy, g->peer.name, pw->pw_name, pw->pw_uid)) {
 		log_line(LOG_LEVEL_WARN, "E_PEER_RIGHTS", "peer %s may not run programs as %s", g->peer.name, pw->pw_name);
 		return err_say(e, -EACCES, "E_PEER_RIGHTS: the policy of %s doesn't let this host run programs as user %s",
 			       g->env->host, pw->pw_name);
@@ -649,6 +651,10 @@ static void from_leash(struct guest *g)
 	g->asking = fd;
 	if (!strcmp(what, "move") && json_get_str(o, "host", &host, NULL)) {
 		answer_client(g, -EINVAL, "which host?");
+		return;
+	}
+	if (!strcmp(what, "save")) {
+		answer_client(g, -EINVAL, "only a program that is at home can be saved");
 		return;
 	}
 	if (!strcmp(what, "why")) {

@@ -617,13 +617,8 @@ int origin_resume(const struct session_env *env, const char *sid)
 		return 1;
 	}
 	if (rc == -ESRCH) {	/* its deputy has ended; others of its program may go on */
-		int hub = hub_call(o, NULL);
-
 		o->leader_gone = true;
-		if (hub >= 0) {
-			close(hub);
-			rc = 1;
-		}
+		rc = hub_is_up(o) ? 1 : rc;
 	}
 	log_info("taking the session over: the process %s", rc == 1 ? "is a deputy" : rc ? "is gone" : "never moved");
 	if (!rc) {

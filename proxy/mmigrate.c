@@ -35,7 +35,7 @@ enum { EXIT_FINE, EXIT_REFUSED, EXIT_USAGE, EXIT_NOBODY };
 
 struct arguments {
 	const char *control;
-	bool json, quiet, stop;
+	bool json, quiet, stop, tree;
 };
 
 #define FIELD_OF(f) offsetof(struct arguments, f)
@@ -46,6 +46,7 @@ static const struct option_row rows[] = {
 	{ "json", 'j', NULL, "Print progress and answer as lines of JSON.", FIELD_OF(json),
 	  option_flag },
 	{ "quiet", 'q', NULL, "Print nothing but what went wrong.", FIELD_OF(quiet), option_flag },
+	{ "tree", 't', NULL, "Moving, or asking why not: with all of its descendants.", FIELD_OF(tree), option_flag },
 	{ "stop", 0, NULL, "With save: kill the program once the file is safe, so that a\n"
 	  "restored one is the only one.", FIELD_OF(stop), option_flag },
 };
@@ -167,12 +168,14 @@ static const struct command *find_command(char **words, int n, struct err *e)
 }
 
 /* The request, from its operands.  Return: malloc()ed text, or NULL and a sentence */
-static char *make_request(const struct command *c, char **operands, int n, struct err *e)
+static char *make_request(const struct arguments *a, const struct command *c, char **operands, int n, struct err *e)
 {
 	AUTO_JSON json *j = json_object();
 	char *text;
 
 	json_put_str(j, "do", c->request);
+	if (a->tree)
+		json_put_bool(j, "tree", true);
 	for (int i = 0; i < n; i++) {
 		if (strcmp(c->members[i], "pid")) {
 			json_put_str(j, c->members[i], operands[i]);
@@ -435,13 +438,17 @@ static int run(const struct arguments *a, char **words, int n, struct err *e)
 	if (!c)
 		return EXIT_USAGE;
 	skip = c->name ? 1 : 0;
+	if (a->tree && strcmp(c->request, "move") && strcmp(c->request, "why")) {
+		err_say(e, -EINVAL, "--tree goes with moving and with why");
+		return EXIT_USAGE;
+	}
 	if (a->stop && c->run != run_save) {
 		err_say(e, -EINVAL, "--stop is for save only");
 		return EXIT_USAGE;
 	}
 	if (c->run)
 		return c->run(a, c, words + skip, n - skip, e);
-	request = make_request(c, words + skip, n - skip, e);
+	request = make_request(a, c, words + skip, n - skip, e);
 	return request ? ask(a, c, request, &s, NULL, NULL, e) : EXIT_USAGE;
 }
 

@@ -96,6 +96,19 @@ int ask_connect(struct origin *o, struct target *t, bool why, struct err *e)
 	return rc;
 }
 
+/* File @index, counted through all processes of a tree */
+static int identify(struct image *survey, size_t index, const char *who, struct err *e)
+{
+	for (size_t p = 0; p < image_processes(survey); p++) {
+		struct image *img = image_process(survey, p);
+
+		if (index < img->n_files)
+			return file_identify(&img->files[index], e);
+		index -= img->n_files;
+	}
+	return err_say(e, -EBADMSG, "%s asks for an unknown file", who);
+}
+
 /* The survey goes out; the target names files that it must compare by content, and is asked again */
 int ask_offer(struct origin *o, struct target *t, struct image *survey, struct reasons *why, struct err *e)
 {
@@ -121,8 +134,7 @@ int ask_offer(struct origin *o, struct target *t, struct image *survey, struct r
 			rc = err_say(e, -EPROTO, "%s wants to compare files that are only known from the image; is it of "
 				     "another version?", t->peer.name);
 		for (size_t i = 0; i < n && !rc; i++)
-			rc = wants[i] < survey->n_files ? file_identify(&survey->files[wants[i]], e)
-							: err_say(e, -EBADMSG, "%s asks for an unknown file", t->peer.name);
+			rc = identify(survey, wants[i], t->peer.name, e);
 		if (!rc && (!n || reasons_refusals(&its))) {
 			for (size_t i = 0; i < its.n; i++) {
 				reasons_add(why, its.list[i].code, its.list[i].rule, "%s", its.list[i].text);

@@ -47,6 +47,7 @@ struct home {
 	struct tracee t;
 	struct inject i;
 	struct restore r;
+	struct restore_shared shared;
 	struct fill fill;
 	uint8_t *held;		/* the deputy's pump, as it was when it was held */
 	size_t held_len;
@@ -279,7 +280,7 @@ static int make_drivable(struct home *h, struct err *e)
 
 	if (!h->r.pid)
 		h->r = (struct restore){ .img = h->img, .pid = h->o->pid, .sock = take_fd(&h->ours),
-					 .body_sock = h->theirs, .home = true };
+					 .body_sock = h->theirs, .home = true, .shared = &h->shared };
 	/* the image's own limit may be set already */
 	if (!prlimit(h->o->pid, RLIMIT_NOFILE, NULL, &files)) {
 		files.rlim_cur = files.rlim_max;
@@ -392,7 +393,7 @@ static int stage_rebuild(void *ctx, struct err *e)
 	int rc;
 
 	h->r = (struct restore){ .img = h->img, .pid = h->o->pid, .sock = take_fd(&h->ours), .body_sock = h->theirs,
-				 .home = true };
+				 .home = true, .shared = &h->shared };
 	h->r.r.mem = -1;
 	rc = restore_begin(&h->r, e);
 	if (!rc)
@@ -505,6 +506,7 @@ int home_move(struct origin *o, struct err *e)
 		err_wrap(e, rc, "process %d stays on %s", (int)o->pid, o->target.peer.name);
 	}
 	if (h) {
+		restore_forget_shared(&h->shared);
 		image_free(h->img);
 		free(h->held);
 	}

@@ -25,6 +25,8 @@ struct sending {
 	size_t batched;		/* bytes of them */
 	uint64_t pages;
 	int64_t deadline;
+	const struct image *tree;
+	size_t process;
 };
 
 static int flush(struct sending *s, struct err *e)
@@ -57,15 +59,38 @@ static int send_pages(void *ctx, uint32_t space, uint64_t addr, const void *p, s
 	return 0;
 }
 
-int mem_send(struct link *l, pid_t pid, const struct image *img, uint64_t *pages, int64_t deadline, struct err *e)
+static bool is_sent(const struct image *tree, size_t process, const struct image_object *o)
+{
+	for (size_t p = 0; p < process; p++) {
+		const struct image *img = image_process(tree, p);
+
+		for (size_t i = 0; i < img->n_objects; i++)
+			if (img->objects[i].inode == o->inode && img->objects[i].device == o->device)
+				return true;
+	}
+	return false;
+}
+
+static int send_own_pages(void *ctx, uint32_t space, uint64_t addr, const void *p, size_t len, struct err *e)
+{
+	struct sending *s = ctx;
+
+	if (space && is_sent(s->tree, s->process, &image_process(s->tree, s->process)->objects[space - 1]))
+		return 0;
+	return send_pages(s, image_space(s->process, space), addr, p, len, e);
+}
+
+int mem_send(struct link *l, pid_t pid, const struct image *tree, size_t process, uint64_t *pages, int64_t deadline,
+	     struct err *e)
 {
 	AUTO_FREE uint8_t *batch = malloc(BATCH);
-	struct sending s = { .l = l, .batch = batch, .deadline = deadline };
-	int rc = batch ? mem_walk(pid, img, send_pages, &s, e) : err_set(e, -ENOMEM, "send memory");
+	struct sending s = { .l = l, .batch = batch, .deadline = deadline, .tree = tree, .process = process };
+	int rc = batch ? mem_walk(pid, image_process(tree, process), send_own_pages, &s, e)
+		       : err_set(e, -ENOMEM, "send memory");
 
 	if (!rc)
 		rc = flush(&s, e);
-	*pages = s.pages;
+	*pages += s.pages;
 	return rc;
 }
 

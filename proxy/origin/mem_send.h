@@ -12,8 +12,11 @@
 #include "proxy/image/image.h"
 #include "proxy/link/link.h"
 
-/* @pid: as this process's /proc knows it.  *@pages counts what was sent */
-int mem_send(struct link *l, pid_t pid, const struct image *img, uint64_t *pages, int64_t deadline,
+/*
+ * Of process @process of @tree: objects that an earlier one has are left out.  @pid: as this process's
+ * /proc knows it.  *@pages is what was sent, added
+ */
+int mem_send(struct link *l, pid_t pid, const struct image *tree, size_t process, uint64_t *pages, int64_t deadline,
 	     struct err *e) MUST_CHECK;
 
 struct mem_run {

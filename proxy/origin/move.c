@@ -8,8 +8,10 @@
 #include "proxy/origin/origin.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -19,22 +21,82 @@
 #include "proxy/origin/hub.h"
 #include "proxy/origin/mem_send.h"
 #include "proxy/origin/pipes.h"
+#include "proxy/trace/procfs.h"
 
 #define CAP_BIT(n) (1ULL << (n))
 #define CAP_CHECKPOINT_RESTORE_NR 40
 
+/* ---- a tree: lists of processes, parents before their children ---------------------------------------- */
+
+static bool has_ended(pid_t pid)
+{
+	struct proc_stat st;
+
+	return procfs_stat(pid, pid, &st, NULL) || st.state == 'Z' || st.state == 'X';
+}
+
+/* The children of list[at], behind the others.  Those that have ended are their parents' kin, no more */
+static int add_children(pid_t **list, size_t *n, size_t at, struct err *e)
+{
+	size_t before = *n, to = before;
+	int rc = look_add_children((*list)[at], list, n);
+
+	for (size_t i = before; i < *n; i++)
+		if (!has_ended((*list)[i]))
+			(*list)[to++] = (*list)[i];
+	*n = to;
+	if (!rc && *n > IMAGE_MOST_PROCESSES)
+		rc = err_say(e, -E2BIG, "the program has more than %d processes", IMAGE_MOST_PROCESSES);
+	return rc == -ENOMEM ? err_set(e, rc, "list the program's processes") : rc;
+}
+
+/* @img and the others as one image; its fields are borrowed, only the list is to be freed */
+static struct image as_tree(const struct image *img, const struct moving *others, size_t n)
+{
+	struct image whole = *img;
+
+	whole.others = calloc(n + 1, sizeof(*whole.others));
+	whole.n_others = whole.others ? n : 0;
+	for (size_t i = 0; i < whole.n_others; i++)
+		whole.others[i] = *others[i].freeze.img;
+	return whole;
+}
+
+static int look_at_all(struct origin *o, const pid_t *pids, size_t n, struct err *e)
+{
+	AUTO_FREE struct look *looks = calloc(n, sizeof(*looks));
+	AUTO_FREE struct image *others = calloc(n, sizeof(*others));
+	int rc = looks && others ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < n && !rc; i++) {
+		looks[i] = (struct look){ .pid = pids[i], .tree = n > 1 ? pids : NULL, .n_tree = n > 1 ? n : 0,
+					  .policy = o->env->policy, .why = &o->why,
+					  .img = i ? &others[i - 1] : o->survey };
+		rc = look_at(&looks[i], e);
+	}
+	if (!rc)
+		rc = look_settle(looks, n, e);
+	o->survey->others = take_ptr(others);
+	o->survey->n_others = n - 1;
+	return rc;
+}
+
 int move_look(struct origin *o, struct err *e)
 {
-	struct look l = { .pid = o->pid, .policy = o->env->policy, .why = &o->why };
-	int rc;
+	AUTO_FREE pid_t *pids = malloc(sizeof(*pids));
+	size_t n = 1;
+	int rc = 0;
 
 	o->survey = calloc(1, sizeof(*o->survey));
-	if (!o->survey)
+	if (!o->survey || !pids)
 		return err_set(e, -ENOMEM, "look at the program");
-	l.img = o->survey;
-	rc = look_at(&l, e);
+	pids[0] = o->pid;
+	for (size_t i = 0; i < n && o->tree && !rc; i++)
+		rc = add_children(&pids, &n, i, e);
 	if (!rc)
-		rc = cpu_describe(o->survey, e);
+		rc = look_at_all(o, pids, n, e);
+	for (size_t i = 0; i < image_processes(o->survey) && !rc; i++)
+		rc = cpu_describe(image_process(o->survey, i), e);
 	if (!rc && (image_set_str(&o->survey->sid, o->sid) || image_set_str(&o->survey->host, o->env->host)))
 		rc = -ENOMEM;
 	return rc;
@@ -77,11 +139,12 @@ static int stage_clocks(void *ctx, struct err *e)
 	return ask_clocks(o, &o->target, e);
 }
 
+/* A tree's processes come and go: what is prepared for them must wait until they are frozen */
 static int stage_prepare(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
 
-	return ask_prepare(o, &o->target, o->survey, e);
+	return o->tree ? 0 : ask_prepare(o, &o->target, o->survey, e);
 }
 
 static int stage_hub(void *ctx, struct err *e)
@@ -109,33 +172,141 @@ int move_freeze(struct origin *o, struct err *e)
 	return rc;
 }
 
+static struct freeze *freeze_of(struct origin *o, size_t i)
+{
+	return i ? &o->others[i - 1].freeze : &o->freeze;
+}
+
+static struct handover *handover_of(struct origin *o, size_t i)
+{
+	return i ? &o->others[i - 1].handover : &o->handover;
+}
+
+/* A frozen process has no more children than those that it has: so the list gets complete */
+static int freeze_members(struct origin *o, pid_t **pids, size_t *n, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < *n && !rc; i++) {
+		struct look l = { .pid = (*pids)[i], .policy = o->env->policy };
+
+		if (i) {
+			struct moving *more = realloc(o->others, i * sizeof(*more));
+
+			if (!more)
+				return err_set(e, -ENOMEM, "freeze the program");
+			o->others = more;
+			more[i - 1] = (struct moving){ .pid = (*pids)[i], .handover.sock = -1 };
+			o->n_others = i;
+		}
+		rc = freeze_threads(freeze_of(o, i), &l, e);
+		if (!rc)
+			rc = add_children(pids, n, i, e);
+	}
+	return rc;
+}
+
+static int look_at_frozen(struct origin *o, const pid_t *pids, size_t n, struct err *e)
+{
+	AUTO_FREE struct look *looks = calloc(n, sizeof(*looks));
+	int rc = looks ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < n && !rc; i++) {
+		rc = freeze_look(freeze_of(o, i), pids, n, e);
+		looks[i] = freeze_of(o, i)->look;
+	}
+	if (!rc)
+		rc = look_settle(looks, n, e);
+	for (size_t i = 0; i < n && !rc; i++) {
+		freeze_of(o, i)->look.tree = NULL;
+		rc = freeze_end(freeze_of(o, i), e);
+		if (!rc)
+			rc = cpu_describe(freeze_of(o, i)->img, e);
+	}
+	return rc;
+}
+
+/* All of a tree, and then the target hears which processes there are */
+static int freeze_tree(struct origin *o, struct err *e)
+{
+	AUTO_FREE pid_t *pids = malloc(sizeof(*pids));
+	struct image whole;
+	size_t n = 1;
+	int rc;
+
+	o->frozen_at = clock_ns(CLOCK_MONOTONIC);
+	if (!pids)
+		return err_set(e, -ENOMEM, "freeze the program");
+	pids[0] = o->pid;
+	rc = freeze_members(o, &pids, &n, e);
+	if (!rc)
+		rc = look_at_frozen(o, pids, n, e);
+	if (!rc)
+		rc = origin_keep_capabilities(CAP_BIT(CAP_CHECKPOINT_RESTORE_NR), e);
+	if (rc)
+		return rc;
+	whole = as_tree(o->freeze.img, o->others, o->n_others);
+	rc = ask_offer(o, &o->target, &whole, &o->why, e);
+	if (!rc && reasons_refusals(&o->why))
+		rc = reasons_to_err(&o->why, e);
+	if (!rc)
+		rc = ask_prepare(o, &o->target, &whole, e);
+	free(whole.others);
+	return rc;
+}
+
 static int stage_freeze(void *ctx, struct err *e)
 {
-	return move_freeze(ctx, e);
+	struct origin *o = ctx;
+
+	return o->tree ? freeze_tree(o, e) : move_freeze(o, e);
 }
 
 static void undo_freeze(void *ctx)
 {
 	struct origin *o = ctx;
 
-	freeze_thaw(&o->freeze);
+	for (size_t i = o->n_others + 1; i-- > 0;)
+		freeze_thaw(freeze_of(o, i));
 }
 
 static int stage_save(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
-	int rc = freeze_dump(&o->freeze, e);
+	int rc = 0;
 
-	o->handover.f = &o->freeze;
-	return rc ? rc : pipes_keep(o->pid, o->freeze.img, false, e);
+	for (size_t i = 0; i <= o->n_others && !rc; i++) {
+		handover_of(o, i)->f = freeze_of(o, i);
+		rc = freeze_dump(freeze_of(o, i), e);
+		if (!rc)
+			rc = pipes_keep(freeze_of(o, i)->t.pid, freeze_of(o, i)->img, false, e);
+	}
+	return rc;
 }
 
 static int stage_send_state(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
-	AUTO_FREE char *text = image_to_json(o->freeze.img);
+	struct image whole = as_tree(o->freeze.img, o->others, o->n_others);
+	AUTO_FREE char *text = image_to_json(&whole);
 
+	free(whole.others);
 	return text ? talk_send_text(o->target.l, WIRE_IMAGE, text, e) : err_set(e, -ENOMEM, "write the image");
+}
+
+static int bring_one(struct origin *o, size_t i, const char *deputy, struct err *e)
+{
+	struct handover *h = handover_of(o, i);
+	pid_t pid = h->f->t.pid;
+	int rc = handover_bring(h, deputy, e);
+
+	if (!rc)
+		rc = hub_streams(o->hub, pid, h->f->img, e);
+	if (!rc)
+		rc = hub_join(o->hub, pid, h->sock, e);
+	if (!rc)
+		drop_fd(&h->sock);
+	return rc;
 }
 
 /* While the target maps the areas.  The session's file says from here on that there may be a copy */
@@ -147,32 +318,31 @@ static int stage_bring(void *ctx, struct err *e)
 
 	snprintf(path, sizeof(path), "%s/mdeputy", o->env->libexec);
 	rc = origin_note_session(o, NULL, e);
-	if (!rc)
-		rc = handover_bring(&o->handover, path, e);
-	if (!rc)
-		rc = hub_streams(o->hub, o->pid, o->freeze.img, e);
-	if (!rc)
-		rc = hub_join(o->hub, o->pid, o->handover.sock, e);
-	if (rc)
-		return rc;
-	drop_fd(&o->handover.sock);
-	return hub_attach(o, e);
+	for (size_t i = 0; i <= o->n_others && !rc; i++)
+		rc = bring_one(o, i, path, e);
+	return rc ? rc : hub_attach(o, e);
 }
 
 static void undo_bring(void *ctx)
 {
-	handover_back(&((struct origin *)ctx)->handover);
+	struct origin *o = ctx;
+
+	for (size_t i = o->n_others + 1; i-- > 0;)
+		if (handover_of(o, i)->f)
+			handover_back(handover_of(o, i));
 }
 
 static int stage_memory(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
+	struct image whole = as_tree(o->freeze.img, o->others, o->n_others);
 	struct wire_mem_end m = { 0 };
 	uint8_t buf[16];
 	int rc = talk_expect(o->target.l, WIRE_FILLABLE, &o->t, deadline_in_ms(TALK_MS), e);
 
-	if (!rc)
-		rc = mem_send(o->target.l, o->pid, o->freeze.img, &m.pages, NO_DEADLINE, e);
+	for (size_t i = 0; i <= o->n_others && !rc; i++)
+		rc = mem_send(o->target.l, freeze_of(o, i)->t.pid, &whole, i, &m.pages, NO_DEADLINE, e);
+	free(whole.others);
 	o->pages = m.pages;
 	return rc ? rc : talk_send(o->target.l, WIRE_MEM_END, buf, wire_put_mem_end(buf, sizeof(buf), &m), e);
 }
@@ -184,26 +354,52 @@ static int stage_ready(void *ctx, struct err *e)
 	return talk_expect(o->target.l, WIRE_READY, &o->t, deadline_in_ms(TALK_MS), e);
 }
 
+/*
+ * The first process is the program's: when it is a deputy there is no way back.  The others follow at
+ * once.  One that can't (out of memory: all else was tried) is lost, here and there; and if we die
+ * meanwhile those that are left die too, so that none runs twice.
+ */
 static int stage_commit(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
+	int rc = 0;
 
-	int rc = handover_commit(&o->handover, e);
-
+	for (size_t i = 0; i < o->n_others && !rc; i++)
+		if (ptrace(PTRACE_SETOPTIONS, o->others[i].pid, 0,
+			   (void *)(uintptr_t)(o->others[i].freeze.t.options | PTRACE_O_EXITKILL)))
+			rc = err_set(e, -errno, "hand over process %d", (int)o->others[i].pid);
+	if (!rc)
+		rc = handover_commit(&o->handover, e);
 	o->committed = !rc;
+	for (size_t i = 0; i < o->n_others && !rc; i++) {
+		struct err its = { 0 };
+
+		if (handover_commit(&o->others[i].handover, &its)) {
+			log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "process %d of the program is lost: %s",
+				 (int)o->others[i].pid, its.text);
+			kill(o->others[i].pid, SIGKILL);
+		}
+	}
+	for (size_t i = 0; i < o->n_others && rc; i++)
+		if (ptrace(PTRACE_SETOPTIONS, o->others[i].pid, 0, (void *)(uintptr_t)o->others[i].freeze.t.options))
+			log_warn("process %d is gone", (int)o->others[i].pid);
 	return rc;
 }
 
-/* The deputy runs; the program does as soon as GO arrives.  What fails here is repeated by serve.c */
+/* The deputies run; the program does as soon as GO arrives.  What fails here is repeated by serve.c */
 static int stage_go(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
-	int rc = serve_begin(o, e);
+	int rc;
 
+	for (size_t i = 0; i < o->n_others; i++)
+		ptrace(PTRACE_DETACH, o->others[i].pid, 0, 0);
+	rc = serve_begin(o, e);
 	if (!rc)
 		rc = serve_until(o, WIRE_RUNNING, deadline_in_ms(TALK_MS), e);
 	o->paused_ns = clock_ns(CLOCK_MONOTONIC) - o->frozen_at;
-	handover_drop_holder(&o->handover);
+	for (size_t i = 0; i <= o->n_others; i++)
+		handover_drop_holder(handover_of(o, i));
 	return rc;
 }
 
@@ -246,7 +442,8 @@ int move_away(struct origin *o, struct err *e)
 	if (rc && o->committed) {
 		/* nobody may say that it failed, only that it isn't running yet */
 		log_warn("committed, not yet running: %s", e->text);
-		handover_drop_holder(&o->handover);
+		for (size_t i = 0; i <= o->n_others; i++)
+			handover_drop_holder(handover_of(o, i));
 		serve_recover(o);
 		return 0;
 	}

@@ -33,6 +33,13 @@ struct target {
 	int64_t monotonic_offset, boottime_offset, clock_difference;
 };
 
+/* One process of a tree that moves, besides the first */
+struct moving {
+	pid_t pid;
+	struct freeze freeze;
+	struct handover handover;
+};
+
 /* Takes a MEM frame of the present target's, and MEM_END */
 typedef int serve_memory_fn(void *ctx, const struct frame *f, struct err *e);
 
@@ -55,6 +62,9 @@ struct origin {
 
 	struct image *survey;
 	struct reasons why;
+	bool tree;			/* descendants move along */
+	struct moving *others;		/* they, parents before their children */
+	size_t n_others;
 	struct freeze freeze;
 	struct handover handover;
 	struct target target;		/* where it goes, then where it is */

@@ -431,6 +431,7 @@ static int begin(struct origin *o, const char *request, const char **what, const
 	if (!rc && json_find(*j, "host"))
 		rc = json_get_str(*j, "host", host, e);
 	o->pid = (pid_t)pid;
+	o->tree = *j && json_is_true(json_find(*j, "tree"));
 	return rc;
 }
 

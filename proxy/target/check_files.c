@@ -204,7 +204,7 @@ static int want(struct check *c, size_t index, struct err *e)
 			return err_set(e, -ENOMEM, "compare files");
 		c->wants = more;
 	}
-	c->wants[c->n_wants++] = index;
+	c->wants[c->n_wants++] = c->base + index;
 	return 0;
 }
 
@@ -342,8 +342,22 @@ static void check_cwd(struct check *c)
 			    c->user, what, strerror(errno));
 }
 
+/* One of the processes before it in its tree has the same file: once is enough */
+static bool is_known(const struct check *c, const struct image_file *f)
+{
+	for (size_t p = 0; p < c->process; p++) {
+		const struct image *img = image_process(c->tree, p);
+
+		for (size_t i = 0; i < img->n_files; i++)
+			if (img->files[i].path && f->path && !strcmp(img->files[i].path, f->path) &&
+			    img->files[i].written >= f->written)
+				return true;
+	}
+	return false;
+}
+
 /**
- * check_files() - The survey's files and working directory; c->wants is made anew
+ * check_files() - The survey's files and working directory; what must be hashed is added to c->wants
  *
  * Return: 0, with or without reasons, or a negative errno and a sentence
  */
@@ -353,7 +367,6 @@ int check_files(struct check *c, struct err *e)
 	size_t before = c->why->n;
 	int rc = 0;
 
-	c->n_wants = 0;
 	if (s->n_files > FILES_MAX)
 		return err_say(e, -E2BIG, "the survey names %zu files, more than %d", s->n_files,
 			       FILES_MAX);
@@ -362,7 +375,8 @@ int check_files(struct check *c, struct err *e)
 		return err_say(e, -EINVAL, "the survey doesn't say which file the program runs");
 	check_cwd(c);
 	for (size_t i = 0; i < s->n_files && !rc; i++) {
-		rc = check_file(c, i, e);
+		if (!is_known(c, &s->files[i]))
+			rc = check_file(c, i, e);
 		if (c->why->n - before < FILES_TOLD || i + 1 == s->n_files)
 			continue;
 		reasons_add(c->why, REASON_FILE_DIFFERS, NULL,
@@ -450,7 +464,7 @@ static int check_file_again(const struct image *img, const struct image_file *f,
 		       f->path);
 }
 
-int check_again(const struct image *image, const struct image *survey, struct err *e)
+static int check_process_again(const struct image *image, const struct image *survey, struct err *e)
 {
 	AUTO_FREE const struct image_file **sorted = NULL;
 	struct stat st;
@@ -469,5 +483,19 @@ int check_again(const struct image *image, const struct image *survey, struct er
 		rc = err_say(e, -ESTALE,
 			     "the program went to the directory %s, which isn't here: try again",
 			     image->cwd);
+	return rc;
+}
+
+int check_again(const struct image *image, const struct image *survey, struct err *e)
+{
+	int rc = 0;
+
+	if (image->n_others != survey->n_others)
+		return err_say(e, -ESTALE, "the program has other processes than were asked for: try again");
+	for (size_t i = 0; i < image_processes(image) && !rc; i++) {
+		if (image_process(image, i)->pid != image_process(survey, i)->pid)
+			return err_say(e, -ESTALE, "the program has other processes than were asked for: try again");
+		rc = check_process_again(image_process(image, i), image_process(survey, i), e);
+	}
 	return rc;
 }

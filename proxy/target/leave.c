@@ -27,6 +27,8 @@ static int survey(struct look *l, struct err *e)
 {
 	int rc = look_at(l, e);
 
+	if (!rc)
+		rc = look_settle(l, 1, e);
 	if (!rc && reasons_refusals(l->why))
 		rc = reasons_to_err(l->why, e);
 	return rc;

@@ -21,8 +21,28 @@
 #include "proxy/image/image.h"
 #include "proxy/target/remote.h"
 
+/* What several processes of a tree have: made for the first, given to the others too */
+struct restore_shared {
+	struct shared_open {
+		int64_t id;		/* image_open.shared */
+		int fd;
+	} *opens;
+	struct shared_pipe {
+		uint64_t inode;
+		int fd[2];
+		bool given[2];
+	} *pipes;
+	struct shared_object {
+		uint64_t device, inode;
+		int fd;
+	} *objects;
+	size_t n_opens, n_pipes, n_objects;
+};
+void restore_forget_shared(struct restore_shared *s);	/* closes */
+
 struct restore {
 	const struct image *img;
+	struct restore_shared *shared;	/* of its tree */
 	struct remote r;
 	pid_t pid;
 	int sock;		/* our end of a socket pair to the body; owned */

@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/scope.h"
@@ -58,9 +59,11 @@ struct guest {
 	int control;			/* to the keeper; -1: none */
 	pid_t pid;			/* the program's, at its origin and in its namespace */
 	pid_t host_pid;			/* the same, as this /proc knows it */
-	struct fill fill;
+	struct fill *fills;		/* a process each */
+	size_t n_fills;
 	int fill_fds[SOCK_MAX_FDS];
 	int n_fill_fds;
+	uint64_t filled;		/* pages */
 	struct relay relay;
 	int asking;			/* a local client's control socket: waits for MOVED_ON; -1 */
 	bool discarded, over;
@@ -318,6 +321,27 @@ static int on_prepare(struct guest *g, struct err *e)
 	return rc;
 }
 
+/* Where each process's pages go: its descriptors follow one another */
+static int take_fills(struct guest *g, const wire_blob *layout)
+{
+	struct bytes b = bytes_of(layout->p, layout->len);
+	int at = 0;
+
+	g->n_fills = layout->len / 8;
+	g->fills = calloc(g->n_fills + 1, sizeof(*g->fills));
+	for (size_t i = 0; g->fills && i < g->n_fills; i++) {
+		bool uffd = bytes_get_le(&b, 4);
+		uint32_t objects = (uint32_t)bytes_get_le(&b, 4);
+
+		if (b.bad || objects > SOCK_MAX_FDS || at + 1 + uffd + (int)objects > g->n_fill_fds)
+			return -EPROTO;
+		g->fills[i] = (struct fill){ .mem = g->fill_fds[at], .uffd = uffd ? g->fill_fds[at + 1] : -1,
+					     .objects = g->fill_fds + at + 1 + uffd, .n_objects = objects };
+		at += 1 + uffd + (int)objects;
+	}
+	return g->fills && g->n_fills ? 0 : -EPROTO;
+}
+
 static int on_image(struct guest *g, struct err *e)
 {
 	AUTO_IMAGE struct image *img = NULL;
@@ -336,13 +360,10 @@ static int on_image(struct guest *g, struct err *e)
 		rc = keeper_expect(g, WIRE_FILLABLE, &k, e);
 	if (rc)
 		return rc;
-	if (wire_get_fillable(k.payload, k.h.length, &f) || k.nfds < 1 + (int)!!f.uffd)
-		return err_say(e, -EPROTO, "the restore helper gave no way to fill the memory");
 	memcpy(g->fill_fds, k.fds, (size_t)k.nfds * sizeof(int));
 	g->n_fill_fds = k.nfds;
-	g->fill = (struct fill){ .mem = k.fds[0], .uffd = f.uffd ? k.fds[1] : -1,
-				 .objects = g->fill_fds + 1 + !!f.uffd,
-				 .n_objects = (uint32_t)(k.nfds - 1 - (int)!!f.uffd) };
+	if (wire_get_fillable(k.payload, k.h.length, &f) || take_fills(g, &f.layout))
+		return err_say(e, -EPROTO, "the restore helper gave no way to fill the memory");
 	return talk_send(g->l, WIRE_FILLABLE, k.payload, k.h.length, e);
 }
 
@@ -368,8 +389,10 @@ static int on_mem_end(struct guest *g, struct err *e)
 	for (int i = 0; i < g->n_fill_fds; i++)
 		close(g->fill_fds[i]);
 	g->n_fill_fds = 0;
-	if (!rc && m.pages != g->fill.pages)
-		rc = err_say(e, -EBADMSG, "%llu pages came, %llu were sent", (unsigned long long)g->fill.pages,
+	for (size_t i = 0; i < g->n_fills; i++)
+		g->filled += g->fills[i].pages;
+	if (!rc && m.pages != g->filled)
+		rc = err_say(e, -EBADMSG, "%llu pages came, %llu were sent", (unsigned long long)g->filled,
 			     (unsigned long long)m.pages);
 	if (!rc)
 		rc = to_keeper(g, WIRE_MEM_END, g->t.buf, g->t.len, -1, e);
@@ -432,7 +455,9 @@ static int receive_pages(struct guest *g, const struct frame *f, uint8_t *buf, s
 		rc = link_recv(g->l, buf, f->length - sizeof(head), deadline_in_ms(TALK_MS), e);
 	if (!rc)
 		rc = wire_get_mem(head, sizeof(head), &m);
-	return rc ? rc : fill_pages(&g->fill, m.space, m.addr, buf, f->length - sizeof(head), e);
+	if (!rc && m.space >> 16 >= g->n_fills)
+		rc = err_say(e, -EBADMSG, "memory came for a process that the image doesn't have");
+	return rc ? rc : fill_pages(&g->fills[m.space >> 16], m.space & 0xffff, m.addr, buf, f->length - sizeof(head), e);
 }
 
 /* One message and its answer.  1: it's time to serve */
@@ -504,7 +529,7 @@ static int send_memory(struct guest *g, struct err *e)
 	if (!rc)
 		rc = stage_fault("source: sending memory", e);
 	if (!rc)
-		rc = mem_send(g->l, g->host_pid, g->image, &m.pages, NO_DEADLINE, e);
+		rc = mem_send(g->l, g->host_pid, g->image, 0, &m.pages, NO_DEADLINE, e);
 	return rc ? rc : talk_send(g->l, WIRE_MEM_END, buf, wire_put_mem_end(buf, sizeof(buf), &m), e);
 }
 
@@ -757,7 +782,7 @@ int target_serve(const struct session_env *env, struct link *l, const struct pee
 
 	if (!g || !pages)
 		return 1;
-	*g = (struct guest){ .env = env, .l = l, .peer = *peer, .control = -1, .asking = -1, .fill = { .mem = -1, .uffd = -1 } };
+	*g = (struct guest){ .env = env, .l = l, .peer = *peer, .control = -1, .asking = -1 };
 	g->relay.sock = -1;
 	rc = agree(g, &e);
 	if (!rc)

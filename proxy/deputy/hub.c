@@ -70,6 +70,7 @@ struct hub {
 	pid_t leader;
 	pid_t as;			/* what the program knows as its leader's number, 0: the same */
 	bool up, held, quit, deaf, lost;
+	bool finished;			/* the keeper has ended: it needn't be told anything */
 	int dir;			/* where our socket has its name, -1: unknown */
 	int alone;			/* looks without a session and without a deputy */
 	struct one *list;
@@ -347,6 +348,7 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 	uint8_t buf[WIRE_LOCAL_MAX];
 	ssize_t n = wire_pack(buf, sizeof(buf), type, 0, p, len);
 	struct wire_deputy_hold m;
+	struct wire_hub_quit quit;
 	uint32_t pid;
 	struct one *o;
 
@@ -360,7 +362,8 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 		if (!wire_get_deputy_hold(p, len, &m))
 			hold(h, m.hold);
 	} else if (type == WIRE_HUB_QUIT) {
-		h->quit = true;
+		if (!wire_get_hub_quit(p, len, &quit))
+			*(quit.code ? &h->finished : &h->quit) = true;
 	} else if (n > 0 && whose(type, p, len, &pid)) {
 		o = find(h, (pid_t)pid);
 		if ((!o || o->killed) && type == WIRE_CALL)
@@ -570,7 +573,7 @@ static bool is_over(struct hub *h)
 {
 	if (h->n || h->held)
 		return false;
-	return h->lost || (h->up && pump_told(h->pump) && pump_written(h->pump));
+	return h->lost || (h->up && (h->finished || pump_told(h->pump)) && pump_written(h->pump));
 }
 
 static void turn(struct hub *h)

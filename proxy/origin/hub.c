@@ -15,6 +15,7 @@
 
 #include "common/bytes.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/scope.h"
 #include "common/sock.h"
 
@@ -222,6 +223,15 @@ int hub_tell(struct origin *o, unsigned type, const void *payload, ssize_t len, 
 	if (o->relay.sock < 0)
 		return err_set(e, -ENOTCONN, "tell the hub %s", wire_name(type));
 	return send_to(o->relay.sock, type, payload, len, NULL, 0, e);
+}
+
+void hub_finish(struct origin *o)
+{
+	struct wire_hub_quit m = { .code = 1 };
+	uint8_t buf[16];
+
+	if (o->relay.sock >= 0 && hub_tell(o, WIRE_HUB_QUIT, buf, wire_put_hub_quit(buf, sizeof(buf), &m), NULL))
+		log_debug("the hub has gone");
 }
 
 void hub_quit(struct origin *o)

@@ -24,6 +24,7 @@ bool hub_is_up(struct origin *o);	/* is there one, and has COMMIT happened? */
 
 /* A message to the hub, over the session's own connection */
 int hub_tell(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e) MUST_CHECK;
+void hub_finish(struct origin *o);	/* the keeper has ended in order: no need to tell it anything */
 void hub_quit(struct origin *o);	/* whether it is attached already or not; idempotent */
 
 #endif

@@ -40,6 +40,7 @@ static const struct {
 	{ "[anon_shmem:", VMA_OBJECT, 0, NULL },
 	{ "/dev/zero", VMA_OBJECT, 0, NULL },
 	{ "/memfd:", VMA_OBJECT, 0, NULL },
+	{ "/dev/shm/", VMA_OBJECT, 0, NULL },		/* with its name gone: as good as anonymous */
 	{ "/SYSV", -1, REASON_SYSV_SHM, "the program has a System V shared memory segment attached" },
 	{ "/[aio]", -1, REASON_AIO, "the program has an asynchronous I/O context" },
 	{ "anon_inode:[io_uring]", -1, REASON_IO_URING, "the program has an io_uring ring" },
@@ -103,8 +104,8 @@ static int classify(struct look *l, const struct map_entry *m, struct image_vma 
 	for (size_t k = 0; k < ARRAY_SIZE(special); k++) {
 		if (strncmp(m->name, special[k].prefix, strlen(special[k].prefix)))
 			continue;
-		if (!strcmp(special[k].prefix, "/dev/zero") && !ends_with(m->name, gone))
-			break;			/* the device itself */
+		if (!strncmp(special[k].prefix, "/dev/", 5) && (!ends_with(m->name, gone) || m->perms[3] != 's'))
+			break;			/* the device itself, or a file */
 		v->kind = special[k].kind < 0 ? VMA_ANON : special[k].kind;
 		if (special[k].kind < 0)
 			reasons_add(l->why, special[k].code, NULL, "%s (%s)", special[k].text, m->name);

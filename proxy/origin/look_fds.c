@@ -216,7 +216,7 @@ static int look_memfd(struct look *l, struct one_fd *d, struct err *e)
 			o = &l->img->objects[i];
 	if (!o) {
 		o = image_add(l->img, objects);
-		if (!o || image_set_str(&o->name, d->link + strlen("/memfd:")))
+		if (!o || image_set_str(&o->name, strrchr(d->link, '/') + (strncmp(d->link, "/memfd:", 7) ? 1 : 7)))
 			return err_set(e, -ENOMEM, "list a memfd");
 		if (strlen(o->name) > sizeof(gone) - 1)
 			o->name[strlen(o->name) - sizeof(gone) + 1] = 0;
@@ -234,6 +234,12 @@ static int look_memfd(struct look *l, struct one_fd *d, struct err *e)
 	d->o->kind = OPEN_MEMFD;
 	d->o->file = o - l->img->objects;
 	return 0;
+}
+
+/* shm_open(3), and its name is gone: memory that only who has it open can have */
+static int look_shm(struct look *l, struct one_fd *d, struct err *e)
+{
+	return S_ISREG(d->st.st_mode) && !d->st.st_nlink ? look_memfd(l, d, e) : look_regular(l, d, e);
 }
 
 /* @path or one of the directories above it, if it is the inode.  Shortens @path to it */
@@ -328,6 +334,7 @@ static const struct fd_kind {
 	{ "anon_inode:[io_uring]", 0, look_io_uring },
 	{ "anon_inode:", 0, look_other },
 	{ "/memfd:", 0, look_memfd },
+	{ "/dev/shm/", 0, look_shm },
 	{ "pipe:", 0, look_pipe },
 	{ NULL, S_IFIFO, look_pipe },
 	{ NULL, S_IFSOCK, look_socket },

@@ -25,6 +25,7 @@
 
 #define CAP_BIT(n) (1ULL << (n))
 #define CAP_CHECKPOINT_RESTORE_NR 40
+#define LOOKS 10		/* a tree's processes end while they are looked at */
 
 /* ---- a tree: lists of processes, parents before their children ---------------------------------------- */
 
@@ -87,14 +88,23 @@ int move_look(struct origin *o, struct err *e)
 	size_t n = 1;
 	int rc = 0;
 
-	o->survey = calloc(1, sizeof(*o->survey));
-	if (!o->survey || !pids)
+	if (!pids)
 		return err_set(e, -ENOMEM, "look at the program");
-	pids[0] = o->pid;
-	for (size_t i = 0; i < n && o->tree && !rc; i++)
-		rc = add_children(&pids, &n, i, e);
-	if (!rc)
-		rc = look_at_all(o, pids, n, e);
+	for (int tries = 0; tries < LOOKS && (!tries || rc == -ENOENT || rc == -ESRCH); tries++) {
+		image_free(o->survey);
+		reasons_free(&o->why);
+		o->why = (struct reasons){ 0 };
+		o->survey = calloc(1, sizeof(*o->survey));
+		rc = o->survey ? 0 : err_set(e, -ENOMEM, "look at the program");
+		pids[0] = o->pid;
+		n = 1;
+		for (size_t i = 0; i < n && o->tree && !rc; i++)
+			rc = add_children(&pids, &n, i, e);
+		if (!rc)
+			rc = look_at_all(o, pids, n, e);
+		if (n == 1)
+			break;
+	}
 	for (size_t i = 0; i < image_processes(o->survey) && !rc; i++)
 		rc = cpu_describe(image_process(o->survey, i), e);
 	if (!rc && (image_set_str(&o->survey->sid, o->sid) || image_set_str(&o->survey->host, o->env->host)))

@@ -234,6 +234,7 @@ static void from_target(struct origin *o, const struct frame *f)
 		break;
 	case WIRE_DISCARDED:
 		o->discarded = true;	/* the keeper has nothing left to do: it ended, or was told to */
+		hub_finish(o);
 		o->over = o->deputy_gone;
 		break;
 	case WIRE_FAIL: {

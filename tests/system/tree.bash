@@ -26,3 +26,59 @@ row_tree_shell() {
 	rm -f "$SHARED/stop-tree"
 	[ $rc = 0 ] && counted "$OUT"
 }
+
+# A pool of workers with shared memory, locks and queues
+row_tree_pool() {
+	start_program hosta "$@" && goes_on && move_tree hostb && goes_on && goes_on || return
+	say stop && ended_with "exit 0" && counted "$OUT" && [ "$(tail -n 1 "$OUT")" = ok ]
+}
+
+# answers N TEXT STATUS - worker N answers, through a child of its own
+answers() {
+	say "$2" && wait_for "$OUT" "^$1 $2 $3 $P\$"
+}
+
+# A fork server over pipes
+row_tree_server() {
+	start_program hosta "$@" && wait_for "$OUT" "^ready $P\$" && answers 1 one 3 && answers 2 three 5 || return
+	move_tree hostb && answers 3 four 4 && answers 1 eleven 6 && answers 2 o 1 || return
+	say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
+}
+
+# make_project DIRECTORY - a small one in C that takes some seconds to build
+make_project() {
+	local i
+	mkdir -p "$1/tmp" && chmod 777 "$1" "$1/tmp" || return
+	for i in $(seq 16); do
+		cat >"$1/part$i.c" <<C
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static int table_$i[1000];
+$(for k in $(seq 120); do echo "int f_${i}_$k(int a, const char *s) { for (int i = 0; i < a % $k + 3; i++) table_$i[i % 1000] += (int)strlen(s) * i + $k; return table_$i[a % 1000] ^ $((i * k)); }"; done)
+int part_$i(void) { int sum = 0; $(for k in $(seq 120); do echo "sum += f_${i}_$k($k, \"x\");"; done) return sum; }
+C
+	done
+	{
+		for i in $(seq 16); do echo "int part_$i(void);"; done
+		echo 'int main(void) { int s = 0;'
+		for i in $(seq 16); do echo "s += part_$i();"; done
+		echo 'return s & 1; }'
+	} >"$1/main.c"
+	printf '%s\n' 'OBJ := main.o $(patsubst %,part%.o,'"$(seq -s ' ' 16)"')' 'prog: $(OBJ)' '	@echo LINK $@; gcc -o $@ $(OBJ)' \
+		'%.o: %.c' '	@echo CC $<; gcc -O2 -c -o $@ $<' >"$1/Makefile"
+}
+
+# A build, moved in the middle: the objects are those of a build that stays
+row_tree_make() {
+	need make gcc || return
+	make_project "$SHARED/there" && make_project "$SHARED/here" && chmod -R a+rwX "$SHARED/there" || return
+	make -s -j2 -C "$SHARED/here" >/dev/null || return
+	start_program hosta env TMPDIR=/shared/there/tmp make --no-print-directory -j2 -C /shared/there || return
+	wait_for "$OUT" 'CC part3.c' && mm hosta --tree "$P" hostb || return
+	wait_for "$OUT" 'LINK prog' && ended_with "exit 0" || return
+	for file in "$SHARED"/here/*.o "$SHARED/here/prog"; do
+		cmp "$file" "$SHARED/there/${file##*/}" || return
+	done
+	rm -rf "$SHARED/there" "$SHARED/here"
+}

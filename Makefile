@@ -107,6 +107,20 @@ $(BUILD)/fuzz/libproxy.a: $(LIB_SRC:%.c=$(BUILD)/fuzz/o/%.o)
 $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/o/tests/fuzz/fuzz_%.o $(BUILD)/fuzz/libproxy.a
 	clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
+# Programs and libraries that meet libmshim.so in one process
+SHIM_TEST_SRC := $(wildcard tests/shim/*.c)
+SHIM_TESTS := $(patsubst tests/shim/%.c,$(BUILD)/shim/%,$(filter-out tests/shim/lib%,$(SHIM_TEST_SRC))) \
+	$(patsubst tests/shim/%.c,$(BUILD)/shim/%.so,$(filter tests/shim/lib%,$(SHIM_TEST_SRC)))
+SHIM_TEST_CC = $(CC) -O2 -g -std=gnu11 -D_GNU_SOURCE $(WARN) -I. -pthread
+
+$(BUILD)/shim/%: tests/shim/%.c $(wildcard tests/shim/*.h common/*.h)
+	@mkdir -p $(@D)
+	$(SHIM_TEST_CC) -o $@ $<
+
+$(BUILD)/shim/lib%.so: tests/shim/lib%.c
+	@mkdir -p $(@D)
+	$(SHIM_TEST_CC) -shared -fPIC -o $@ $<
+
 # Every unit test, then every fuzzer's corpus.  All are run; what failed is shown whole, at the end its name
 .PHONY: check-unit
 check-unit: $(UNIT_BIN) $(REPLAY_BIN) $(BUILD)/libmshim.so $(BUILD)/mproxy $(BUILD)/mmigrate

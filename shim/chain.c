@@ -4,6 +4,8 @@
  *
  * The next definition behind ours is libc's in nearly every program: it is if it lies in the same
  * loaded object as __errno_location() does.  Any other one is somebody who wants to see the call.
+ *
+ * A call that comes before our constructor, from another library's, isn't handed on: it is made.
  */
 #include "shim/chain.h"
 

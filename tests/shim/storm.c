@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #define ROUNDS 150
 #define HANDLERS 1000
 #define HANDLER_NEEDS 512	/* bytes of stack beyond the frame that the kernel makes */
+#define GUARD 4096
 
 static int pipes[2];
 static volatile sig_atomic_t handled, wrong;
@@ -72,8 +74,12 @@ static void one_round(int i)
 	pthread_t t[3];
 	pid_t pid;
 
-	for (int k = 0; k < 3; k++)
-		RIGHT(!pthread_create(&t[k], NULL, thread, k == i % 3 ? t : NULL));
+	for (int k = 0; k < 3; k++) {
+		if (!pthread_create(&t[k], NULL, thread, k == i % 3 ? t : NULL))
+			continue;
+		wrong = __LINE__;
+		return;
+	}
 	pid = fork();
 	if (!pid) {
 		make_calls();
@@ -111,8 +117,12 @@ int main(void)
 	struct itimerval on = { { 0, 100 }, { 0, 100 } };
 	pthread_t t;
 
-	st.ss_sp = malloc(st.ss_size);
-	if (!st.ss_sp || pipe(pipes) || write(pipes[1], "abc", 3) != 3 || sigaltstack(&st, NULL))
+	/* behind a page that is no stack, so that one byte too many is the end */
+	st.ss_sp = mmap(NULL, GUARD + st.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (st.ss_sp == MAP_FAILED || mprotect(st.ss_sp, GUARD, PROT_NONE))
+		return 1;
+	st.ss_sp = (char *)st.ss_sp + GUARD;
+	if (pipe(pipes) || write(pipes[1], "abc", 3) != 3 || sigaltstack(&st, NULL))
 		return 1;
 	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &on, NULL);

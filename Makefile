@@ -235,7 +235,7 @@ BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/
 BENCH_VICTIMS := $(addprefix $(BUILD)/victims/v_,hello threads64 maps500)
 
 .PHONY: bench
-bench: all $(BENCH_BIN) $(BENCH_VICTIMS)
+bench: all $(BENCH_BIN) $(BENCH_VICTIMS) $(BUILD)/shim/libempty.so
 	@BUILD=$(BUILD) tests/bench/bench.sh
 
 $(BENCH_BIN): $(BUILD)/bench/%: $(BUILD)/o/tests/bench/%.o $(BUILD)/libproxy.a

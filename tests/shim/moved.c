@@ -158,8 +158,10 @@ static int make_twin(pid_t *server)
 		return -1;
 	*server = fork();
 	CHECK(*server >= 0);
-	if (!*server)
+	if (!*server) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);	/* also when a check fails */
 		serve_fuse(fd);
+	}
 	close(fd);
 	return open("/mnt", O_PATH | O_CLOEXEC);
 }

@@ -53,7 +53,7 @@ static int read_headers(struct image *im)
 
 	if (rc)
 		return rc;
-	if (memcmp(e.e_ident, ELFMAG, SELFMAG) || e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_type != ET_DYN ||
+	if (memcmp(e.e_ident, ELFMAG, SELFMAG) != 0 || e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_type != ET_DYN ||
 	    e.e_phentsize != sizeof(p) || e.e_phnum > PHDRS_MAX)
 		return -ENOENT;
 	for (int i = 0; i < e.e_phnum; i++) {

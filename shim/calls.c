@@ -33,7 +33,7 @@
 /* originfs is FUSE; who mounts another one at the target is told apart by the supervisor */
 static bool is_twin(const struct call_env *env UNUSED, int fd)
 {
-	struct statfs fs;
+	struct statfs fs = { 0 };
 	long rc = STUB(fstatfs, fd, &fs);
 
 	return rc ? rc != -EBADF : fs.f_type == FUSE_MAGIC;

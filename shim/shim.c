@@ -54,7 +54,7 @@ static bool has_line(const char *text, size_t len, const char *line)
 /* Has this process one seccomp filter, no more?  False, too, when that can't be said */
 static bool one_filter(void)
 {
-	char text[STATUS_MAX];
+	char text[STATUS_MAX] = "";
 	long fd = RAW(openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
 	long n;
 

@@ -139,10 +139,31 @@ static void serve_fuse(int fd)
 	}
 }
 
+static void map_id(const char *path, unsigned id)
+{
+	char text[40];
+	int fd = open(path, O_WRONLY | O_CLOEXEC), n = snprintf(text, sizeof(text), "%u %u 1", id, id);
+
+	CHECK(fd >= 0 && write(fd, text, (size_t)n) == n);
+	close(fd);
+}
+
 static bool enter_namespaces(void)
 {
-	return !unshare(geteuid() ? CLONE_NEWUSER | CLONE_NEWNS : CLONE_NEWNS) &&
-	       !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	int fd;
+
+	if (unshare(uid ? CLONE_NEWUSER | CLONE_NEWNS : CLONE_NEWNS))
+		return false;
+	if (uid) {
+		fd = open("/proc/self/setgroups", O_WRONLY | O_CLOEXEC);
+		CHECK(fd >= 0 && write(fd, "deny", 4) == 4);
+		close(fd);
+		map_id("/proc/self/uid_map", uid);
+		map_id("/proc/self/gid_map", gid);
+	}
+	return !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 }
 
 /* Return: a descriptor in a FUSE file system, -1: it can't be made here.  @server serves it */

@@ -150,6 +150,7 @@ static const struct row {
 	{ CALL_ID_read, CALL_ORIGIN, { 5, 1, 1 }, "always" },
 	{ CALL_ID_write, CALL_ORIGIN, { 5, 1, 1 }, "always" },
 	{ CALL_ID_open, CALL_ORIGIN, { 1, 0, 0 }, "always" },
+	{ CALL_ID_poll, CALL_ORIGIN, { 5, 1 }, "always" },
 };
 
 static void test_every_row_is_decided(void **state)

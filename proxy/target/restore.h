@@ -53,6 +53,7 @@ struct restore {
 	int *opens;		/* per image.opens: our copy, until restore_go() */
 	int base;		/* descriptors in the body from here up are passing through; above what arrives */
 	bool supervised;	/* it gets the filter */
+	bool stub;		/* from restore_finish(): the shim is in it, and has been told */
 	int listener;		/* from restore_finish(): of the filter; the caller's */
 	bool foreign_vdso;	/* the image's vdso was built for another kernel */
 	/* a twin's near end for image.opens[i]; the far end is kept by the callee */
@@ -82,5 +83,7 @@ int restore_pending(struct restore *s, struct err *e) MUST_CHECK;
 int restore_threads(struct restore *s, struct err *e) MUST_CHECK;	/* restore_threads.c */
 int restore_registers(struct restore *s, struct err *e) MUST_CHECK;
 int restore_filter(struct restore *s, struct err *e) MUST_CHECK;	/* restore_filter.c */
+int restore_stub(struct restore *s, struct err *e) MUST_CHECK;
+int restore_let_go(struct restore *s, struct err *e) MUST_CHECK;	/* the scratch area goes; or becomes the stub */
 
 #endif

@@ -355,9 +355,12 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 	if (type == WIRE_CONTINUED) {
 		on_continued(h, p, len);
 	} else if (type == WIRE_DROP || type == WIRE_REAPED || type == WIRE_DEPUTY_LOST) {
-		h->lost |= type == WIRE_DEPUTY_LOST;
 		if (n > 0)
 			to_all(h, buf, (size_t)n);
+		h->lost |= type == WIRE_DEPUTY_LOST;
+		for (size_t i = h->n; i-- > 0 && h->lost;)	/* what was waited for won't come */
+			if (h->list[i].sock < 0)
+				forget(h, &h->list[i]);
 	} else if (type == WIRE_DEPUTY_HOLD) {
 		if (!wire_get_deputy_hold(p, len, &m))
 			hold(h, m.hold);
@@ -441,7 +444,11 @@ static int take_streams(struct hub *h, const void *p, size_t len, int *fds, int 
 static void say_up(struct hub *h)
 {
 	struct wire_deputy_up m = { .pid = h->up ? (uint32_t)h->leader : 0 };
-	ssize_t n = wire_put_deputy_up(h->out, sizeof(h->out), &m);
+	ssize_t n;
+
+	for (size_t i = 0; i < h->n; i++)
+		m.lost += h->list[i].left || h->list[i].killed;
+	n = wire_put_deputy_up(h->out, sizeof(h->out), &m);
 
 	/* If that fails the session hears nothing, and connects again */
 	if (n > 0 && pump_send_local(h->pump, WIRE_DEPUTY_UP, h->out, (size_t)n))

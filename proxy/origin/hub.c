@@ -201,7 +201,7 @@ int hub_hello(int hub, struct err *e)
 	return send_to(hub, WIRE_HUB_HELLO, buf, wire_put_hub_hello(buf, sizeof(buf), &m), NULL, 0, e);
 }
 
-bool hub_is_up(struct origin *o)
+bool hub_is_up(struct origin *o, unsigned *lost)
 {
 	AUTO_FD int fd = hub_call(o, NULL);
 	struct wire_deputy_up up = { 0 };
@@ -215,7 +215,10 @@ bool hub_is_up(struct origin *o)
 	do	/* other things may come first */
 		n = sock_recv(fd, buf, sizeof(buf), NULL, NULL, deadline_in_ms(ANSWER_MS));
 	while (n > 0 && (wire_unpack(buf, (size_t)n, &h, &p) || h.type != WIRE_DEPUTY_UP));
-	return n > 0 && !wire_get_deputy_up(p, h.length, &up) && up.pid;
+	if (n <= 0 || wire_get_deputy_up(p, h.length, &up))
+		return false;
+	*lost = up.lost;
+	return up.pid;
 }
 
 int hub_tell(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e)

@@ -20,7 +20,8 @@ int hub_streams(int hub, pid_t pid, const struct image *img, struct err *e) MUST
 int hub_stream(int hub, pid_t pid, int fd, uint32_t id, bool out, uint64_t offset, struct err *e) MUST_CHECK;
 int hub_join(int hub, pid_t pid, int sock, struct err *e) MUST_CHECK;	/* @sock: to that deputy; stays the caller's */
 int hub_hello(int hub, struct err *e) MUST_CHECK;
-bool hub_is_up(struct origin *o);	/* is there one, and has COMMIT happened? */
+/* Is there one, and has COMMIT happened?  *@lost: so many of its deputies were killed */
+bool hub_is_up(struct origin *o, unsigned *lost);
 
 /* A message to the hub, over the session's own connection */
 int hub_tell(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e) MUST_CHECK;

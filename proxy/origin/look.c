@@ -156,12 +156,8 @@ static int look_kin(struct look *l, pid_t ppid, struct err *e)
 	for (size_t i = 0; i < n && !rc; i++) {
 		if (look_moves(l, children[i]))
 			continue;
-		if (l->moved && !(l->stays && l->stays(l->ctx, children[i])))
-			reasons_add(l->why, REASON_CHILDREN, NULL,
-				    "process %d was started by the program where it runs now; it can't move along yet",
-				    (int)children[i]);
-		else
-			rc = add_kin(l, children[i], true);
+		/* of a moved program's those that aren't stand-ins have ended, and weren't waited for */
+		rc = add_kin(l, children[i], true);
 	}
 	return rc ? err_set(e, rc, "look at the program's parent and children") : 0;
 }

@@ -17,99 +17,43 @@
 #include "common/log.h"
 #include "common/scope.h"
 #include "common/stage.h"
-#include "proxy/image/cpu.h"
 #include "proxy/origin/hub.h"
 #include "proxy/origin/mem_send.h"
 #include "proxy/origin/pipes.h"
-#include "proxy/trace/procfs.h"
+#include "proxy/origin/tree.h"
 
 #define CAP_BIT(n) (1ULL << (n))
 #define CAP_CHECKPOINT_RESTORE_NR 40
-#define LOOKS 10		/* a tree's processes end while they are looked at */
-
-/* ---- a tree: lists of processes, parents before their children ---------------------------------------- */
-
-static bool has_ended(pid_t pid)
-{
-	struct proc_stat st;
-
-	return procfs_stat(pid, pid, &st, NULL) || st.state == 'Z' || st.state == 'X';
-}
-
-/* The children of list[at], behind the others.  Those that have ended are their parents' kin, no more */
-static int add_children(pid_t **list, size_t *n, size_t at, struct err *e)
-{
-	size_t before = *n, to = before;
-	int rc = look_add_children((*list)[at], list, n);
-
-	for (size_t i = before; i < *n; i++)
-		if (!has_ended((*list)[i]))
-			(*list)[to++] = (*list)[i];
-	*n = to;
-	if (!rc && *n > IMAGE_MOST_PROCESSES)
-		rc = err_say(e, -E2BIG, "the program has more than %d processes", IMAGE_MOST_PROCESSES);
-	return rc == -ENOMEM ? err_set(e, rc, "list the program's processes") : rc;
-}
-
-/* @img and the others as one image; its fields are borrowed, only the list is to be freed */
-static struct image as_tree(const struct image *img, const struct moving *others, size_t n)
-{
-	struct image whole = *img;
-
-	whole.others = calloc(n + 1, sizeof(*whole.others));
-	whole.n_others = whole.others ? n : 0;
-	for (size_t i = 0; i < whole.n_others; i++)
-		whole.others[i] = *others[i].freeze.img;
-	return whole;
-}
-
-static int look_at_all(struct origin *o, const pid_t *pids, size_t n, struct err *e)
-{
-	AUTO_FREE struct look *looks = calloc(n, sizeof(*looks));
-	AUTO_FREE struct image *others = calloc(n, sizeof(*others));
-	int rc = looks && others ? 0 : -ENOMEM;
-
-	for (size_t i = 0; i < n && !rc; i++) {
-		looks[i] = (struct look){ .pid = pids[i], .tree = n > 1 ? pids : NULL, .n_tree = n > 1 ? n : 0,
-					  .policy = o->env->policy, .why = &o->why,
-					  .img = i ? &others[i - 1] : o->survey };
-		rc = look_at(&looks[i], e);
-	}
-	if (!rc)
-		rc = look_settle(looks, n, e);
-	o->survey->others = take_ptr(others);
-	o->survey->n_others = n - 1;
-	return rc;
-}
 
 int move_look(struct origin *o, struct err *e)
 {
-	AUTO_FREE pid_t *pids = malloc(sizeof(*pids));
-	size_t n = 1;
-	int rc = 0;
+	struct look l = { .pid = o->pid, .policy = o->env->policy, .why = &o->why };
+	int rc = tree_look(&l, o->tree, &o->survey, e);
 
-	if (!pids)
-		return err_set(e, -ENOMEM, "look at the program");
-	for (int tries = 0; tries < LOOKS && (!tries || rc == -ENOENT || rc == -ESRCH); tries++) {
-		image_free(o->survey);
-		reasons_free(&o->why);
-		o->why = (struct reasons){ 0 };
-		o->survey = calloc(1, sizeof(*o->survey));
-		rc = o->survey ? 0 : err_set(e, -ENOMEM, "look at the program");
-		pids[0] = o->pid;
-		n = 1;
-		for (size_t i = 0; i < n && o->tree && !rc; i++)
-			rc = add_children(&pids, &n, i, e);
-		if (!rc)
-			rc = look_at_all(o, pids, n, e);
-		if (n == 1)
-			break;
-	}
-	for (size_t i = 0; i < image_processes(o->survey) && !rc; i++)
-		rc = cpu_describe(image_process(o->survey, i), e);
 	if (!rc && (image_set_str(&o->survey->sid, o->sid) || image_set_str(&o->survey->host, o->env->host)))
-		rc = -ENOMEM;
+		rc = err_set(e, -ENOMEM, "look at the program");
 	return rc;
+}
+
+/* ---- the processes that move ------------------------------------------------------------------------------ */
+
+static struct freeze *freeze_of(void *ctx, size_t i)
+{
+	struct origin *o = ctx;
+
+	if (!i)
+		return &o->freeze;
+	if (!o->others[i - 1]) {
+		o->others[i - 1] = calloc(1, sizeof(*o->others[i - 1]));
+		if (o->others[i - 1])
+			o->others[i - 1]->handover.sock = -1;
+	}
+	return o->others[i - 1] ? &o->others[i - 1]->freeze : NULL;
+}
+
+static struct handover *handover_of(struct origin *o, size_t i)
+{
+	return i ? &o->others[i - 1]->handover : &o->handover;
 }
 
 static int stage_look(void *ctx, struct err *e)
@@ -173,6 +117,7 @@ int move_freeze(struct origin *o, struct err *e)
 	int rc;
 
 	o->frozen_at = clock_ns(CLOCK_MONOTONIC);
+	o->n_frozen = 1;
 	rc = freeze_stop(&o->freeze, &l, e);
 	/* attached: from here on only the right to give threads their old numbers is needed */
 	if (!rc)
@@ -182,80 +127,20 @@ int move_freeze(struct origin *o, struct err *e)
 	return rc;
 }
 
-static struct freeze *freeze_of(struct origin *o, size_t i)
-{
-	return i ? &o->others[i - 1].freeze : &o->freeze;
-}
-
-static struct handover *handover_of(struct origin *o, size_t i)
-{
-	return i ? &o->others[i - 1].handover : &o->handover;
-}
-
-/* A frozen process has no more children than those that it has: so the list gets complete */
-static int freeze_members(struct origin *o, pid_t **pids, size_t *n, struct err *e)
-{
-	int rc = 0;
-
-	for (size_t i = 0; i < *n && !rc; i++) {
-		struct look l = { .pid = (*pids)[i], .policy = o->env->policy };
-
-		if (i) {
-			struct moving *more = realloc(o->others, i * sizeof(*more));
-
-			if (!more)
-				return err_set(e, -ENOMEM, "freeze the program");
-			o->others = more;
-			more[i - 1] = (struct moving){ .pid = (*pids)[i], .handover.sock = -1 };
-			o->n_others = i;
-		}
-		rc = freeze_threads(freeze_of(o, i), &l, e);
-		if (!rc)
-			rc = add_children(pids, n, i, e);
-	}
-	return rc;
-}
-
-static int look_at_frozen(struct origin *o, const pid_t *pids, size_t n, struct err *e)
-{
-	AUTO_FREE struct look *looks = calloc(n, sizeof(*looks));
-	int rc = looks ? 0 : -ENOMEM;
-
-	for (size_t i = 0; i < n && !rc; i++) {
-		rc = freeze_look(freeze_of(o, i), pids, n, e);
-		looks[i] = freeze_of(o, i)->look;
-	}
-	if (!rc)
-		rc = look_settle(looks, n, e);
-	for (size_t i = 0; i < n && !rc; i++) {
-		freeze_of(o, i)->look.tree = NULL;
-		rc = freeze_end(freeze_of(o, i), e);
-		if (!rc)
-			rc = cpu_describe(freeze_of(o, i)->img, e);
-	}
-	return rc;
-}
-
 /* All of a tree, and then the target hears which processes there are */
 static int freeze_tree(struct origin *o, struct err *e)
 {
-	AUTO_FREE pid_t *pids = malloc(sizeof(*pids));
+	struct look l = { .pid = o->pid, .policy = o->env->policy };
 	struct image whole;
-	size_t n = 1;
 	int rc;
 
 	o->frozen_at = clock_ns(CLOCK_MONOTONIC);
-	if (!pids)
-		return err_set(e, -ENOMEM, "freeze the program");
-	pids[0] = o->pid;
-	rc = freeze_members(o, &pids, &n, e);
-	if (!rc)
-		rc = look_at_frozen(o, pids, n, e);
+	rc = tree_freeze(&l, true, freeze_of, o, &o->n_frozen, e);
 	if (!rc)
 		rc = origin_keep_capabilities(CAP_BIT(CAP_CHECKPOINT_RESTORE_NR), e);
 	if (rc)
 		return rc;
-	whole = as_tree(o->freeze.img, o->others, o->n_others);
+	whole = tree_image(freeze_of, o, o->n_frozen);
 	rc = ask_offer(o, &o->target, &whole, &o->why, e);
 	if (!rc && reasons_refusals(&o->why))
 		rc = reasons_to_err(&o->why, e);
@@ -276,7 +161,7 @@ static void undo_freeze(void *ctx)
 {
 	struct origin *o = ctx;
 
-	for (size_t i = o->n_others + 1; i-- > 0;)
+	for (size_t i = o->n_frozen; i-- > 0;)
 		freeze_thaw(freeze_of(o, i));
 }
 
@@ -285,7 +170,7 @@ static int stage_save(void *ctx, struct err *e)
 	struct origin *o = ctx;
 	int rc = 0;
 
-	for (size_t i = 0; i <= o->n_others && !rc; i++) {
+	for (size_t i = 0; i < o->n_frozen && !rc; i++) {
 		handover_of(o, i)->f = freeze_of(o, i);
 		rc = freeze_dump(freeze_of(o, i), e);
 		if (!rc)
@@ -297,7 +182,7 @@ static int stage_save(void *ctx, struct err *e)
 static int stage_send_state(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
-	struct image whole = as_tree(o->freeze.img, o->others, o->n_others);
+	struct image whole = tree_image(freeze_of, o, o->n_frozen);
 	AUTO_FREE char *text = image_to_json(&whole);
 
 	free(whole.others);
@@ -328,7 +213,7 @@ static int stage_bring(void *ctx, struct err *e)
 
 	snprintf(path, sizeof(path), "%s/mdeputy", o->env->libexec);
 	rc = origin_note_session(o, NULL, e);
-	for (size_t i = 0; i <= o->n_others && !rc; i++)
+	for (size_t i = 0; i < o->n_frozen && !rc; i++)
 		rc = bring_one(o, i, path, e);
 	return rc ? rc : hub_attach(o, e);
 }
@@ -337,7 +222,7 @@ static void undo_bring(void *ctx)
 {
 	struct origin *o = ctx;
 
-	for (size_t i = o->n_others + 1; i-- > 0;)
+	for (size_t i = o->n_frozen; i-- > 0;)
 		if (handover_of(o, i)->f)
 			handover_back(handover_of(o, i));
 }
@@ -345,12 +230,12 @@ static void undo_bring(void *ctx)
 static int stage_memory(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
-	struct image whole = as_tree(o->freeze.img, o->others, o->n_others);
+	struct image whole = tree_image(freeze_of, o, o->n_frozen);
 	struct wire_mem_end m = { 0 };
 	uint8_t buf[16];
 	int rc = talk_expect(o->target.l, WIRE_FILLABLE, &o->t, deadline_in_ms(TALK_MS), e);
 
-	for (size_t i = 0; i <= o->n_others && !rc; i++)
+	for (size_t i = 0; i < o->n_frozen && !rc; i++)
 		rc = mem_send(o->target.l, freeze_of(o, i)->t.pid, &whole, i, &m.pages, NO_DEADLINE, e);
 	free(whole.others);
 	o->pages = m.pages;
@@ -364,6 +249,13 @@ static int stage_ready(void *ctx, struct err *e)
 	return talk_expect(o->target.l, WIRE_READY, &o->t, deadline_in_ms(TALK_MS), e);
 }
 
+static int set_exitkill(const struct tracee *t, bool on)
+{
+	unsigned options = t->options | (on ? PTRACE_O_EXITKILL : 0);
+
+	return ptrace(PTRACE_SETOPTIONS, t->pid, 0, (void *)(uintptr_t)options) ? -errno : 0;
+}
+
 /*
  * The first process is the program's: when it is a deputy there is no way back.  The others follow at
  * once.  One that can't (out of memory: all else was tried) is lost, here and there; and if we die
@@ -374,25 +266,24 @@ static int stage_commit(void *ctx, struct err *e)
 	struct origin *o = ctx;
 	int rc = 0;
 
-	for (size_t i = 0; i < o->n_others && !rc; i++)
-		if (ptrace(PTRACE_SETOPTIONS, o->others[i].pid, 0,
-			   (void *)(uintptr_t)(o->others[i].freeze.t.options | PTRACE_O_EXITKILL)))
-			rc = err_set(e, -errno, "hand over process %d", (int)o->others[i].pid);
+	for (size_t i = 1; i < o->n_frozen && !rc; i++)
+		if (set_exitkill(&freeze_of(o, i)->t, true))
+			rc = err_set(e, -errno, "hand over process %d", (int)freeze_of(o, i)->t.pid);
 	if (!rc)
 		rc = handover_commit(&o->handover, e);
 	o->committed = !rc;
-	for (size_t i = 0; i < o->n_others && !rc; i++) {
+	for (size_t i = 1; i < o->n_frozen && !rc; i++) {
+		pid_t pid = freeze_of(o, i)->t.pid;
 		struct err its = { 0 };
 
-		if (handover_commit(&o->others[i].handover, &its)) {
-			log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "process %d of the program is lost: %s",
-				 (int)o->others[i].pid, its.text);
-			kill(o->others[i].pid, SIGKILL);
+		if (handover_commit(handover_of(o, i), &its)) {
+			log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "process %d of the program is lost: %s", (int)pid, its.text);
+			kill(pid, SIGKILL);
 		}
 	}
-	for (size_t i = 0; i < o->n_others && rc; i++)
-		if (ptrace(PTRACE_SETOPTIONS, o->others[i].pid, 0, (void *)(uintptr_t)o->others[i].freeze.t.options))
-			log_warn("process %d is gone", (int)o->others[i].pid);
+	for (size_t i = 1; i < o->n_frozen && rc; i++)
+		if (set_exitkill(&freeze_of(o, i)->t, false))
+			log_warn("process %d is gone", (int)freeze_of(o, i)->t.pid);
 	return rc;
 }
 
@@ -402,13 +293,13 @@ static int stage_go(void *ctx, struct err *e)
 	struct origin *o = ctx;
 	int rc;
 
-	for (size_t i = 0; i < o->n_others; i++)
-		ptrace(PTRACE_DETACH, o->others[i].pid, 0, 0);
+	for (size_t i = 1; i < o->n_frozen; i++)
+		ptrace(PTRACE_DETACH, freeze_of(o, i)->t.pid, 0, 0);
 	rc = serve_begin(o, e);
 	if (!rc)
 		rc = serve_until(o, WIRE_RUNNING, deadline_in_ms(TALK_MS), e);
 	o->paused_ns = clock_ns(CLOCK_MONOTONIC) - o->frozen_at;
-	for (size_t i = 0; i <= o->n_others; i++)
+	for (size_t i = 0; i < o->n_frozen; i++)
 		handover_drop_holder(handover_of(o, i));
 	return rc;
 }
@@ -452,7 +343,7 @@ int move_away(struct origin *o, struct err *e)
 	if (rc && o->committed) {
 		/* nobody may say that it failed, only that it isn't running yet */
 		log_warn("committed, not yet running: %s", e->text);
-		for (size_t i = 0; i <= o->n_others; i++)
+		for (size_t i = 0; i < o->n_frozen; i++)
 			handover_drop_holder(handover_of(o, i));
 		serve_recover(o);
 		return 0;

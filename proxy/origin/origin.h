@@ -35,7 +35,6 @@ struct target {
 
 /* One process of a tree that moves, besides the first */
 struct moving {
-	pid_t pid;
 	struct freeze freeze;
 	struct handover handover;
 };
@@ -63,8 +62,8 @@ struct origin {
 	struct image *survey;
 	struct reasons why;
 	bool tree;			/* descendants move along */
-	struct moving *others;		/* they, parents before their children */
-	size_t n_others;
+	struct moving *others[IMAGE_MOST_PROCESSES];	/* they, parents before their children */
+	size_t n_frozen;		/* processes; the first one's are the next two fields */
 	struct freeze freeze;
 	struct handover handover;
 	struct target target;		/* where it goes, then where it is */

@@ -618,8 +618,13 @@ int origin_resume(const struct session_env *env, const char *sid)
 		return 1;
 	}
 	if (rc == -ESRCH) {	/* its deputy has ended; others of its program may go on */
+		unsigned lost = 0;
+
 		o->leader_gone = true;
-		rc = hub_is_up(o) ? 1 : rc;
+		rc = hub_is_up(o, &lost) ? 1 : rc;
+		if (rc == 1 && lost)
+			log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "process %d, the deputy, is gone: its program is ended",
+				 (int)o->pid);
 	}
 	log_info("taking the session over: the process %s", rc == 1 ? "is a deputy" : rc ? "is gone" : "never moved");
 	if (!rc) {

@@ -529,22 +529,27 @@ static void reap(struct keeper *k);
 
 /* ---- leaving: this target is the source now --------------------------------------------------------- */
 
-/* The image as text in a memfd: to the session with @type */
+/* The image as text in a memfd, and a pidfd of each process: to the session with @type */
 static int say_image(struct keeper *k, unsigned type, const struct image *img, struct err *e)
 {
 	AUTO_FREE char *text = image_to_json(img);
-	AUTO_FD int fd = memfd_create("image", MFD_CLOEXEC);
-	AUTO_FD int pidfd = pidfd_open(k->body, 0);
-	int fds[2] = { fd, pidfd };
+	int fds[1 + IMAGE_MOST_PROCESSES + 1], n = 0, rc = 0;
 	uint8_t buf[64];
-	ssize_t n;
 
-	if (!text || fd < 0 || pidfd < 0)
-		return err_set(e, -ENOMEM, "write the image");
-	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		return err_set(e, -EIO, "write the image");
-	n = wire_put_image(buf, sizeof(buf), &(struct wire_image){ "" });
-	return say(k, type, buf, n, fds, 2);
+	static_assert(ARRAY_SIZE(fds) <= SOCK_MAX_FDS, "one message holds them all");
+	fds[n++] = memfd_create("image", MFD_CLOEXEC);
+	if (!text || fds[0] < 0 || write(fds[0], text, strlen(text)) != (ssize_t)strlen(text))
+		rc = err_set(e, -ENOMEM, "write the image");
+	for (size_t i = 0; i < image_processes(img) && n < (int)ARRAY_SIZE(fds) && !rc; i++) {
+		fds[n] = pidfd_open((pid_t)image_process(img, i)->pid, 0);
+		rc = fds[n++] < 0 ? err_set(e, -errno, "write the image") : 0;
+	}
+	if (!rc)
+		rc = say(k, type, buf, wire_put_image(buf, sizeof(buf), &(struct wire_image){ "" }), fds, n);
+	while (n-- > 0)
+		if (fds[n] >= 0)
+			close(fds[n]);
+	return rc;
 }
 
 /* Calls of the program's processes, a listener each; what they forked has theirs */
@@ -613,7 +618,7 @@ static int on_survey(struct keeper *k, const void *p, size_t len, const int *fds
 	if (k->ended)
 		return err_say(e, -ESRCH, "the program has ended");
 	l = look_from(k);
-	rc = leave_survey(&l, &img, e);
+	rc = leave_survey(&l, kin_moved(&k->kin), &img, e);
 	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
 }
 
@@ -631,7 +636,7 @@ static int on_freeze(struct keeper *k, const void *p, size_t len, const int *fds
 		return rc;
 	l = look_from(k);
 	originfs_leaving(k->fs, true);
-	rc = leave_freeze(&l, k->pump, (int)m.drain_ms, &k->leave, e);
+	rc = leave_freeze(&l, kin_moved(&k->kin), k->pump, (int)m.drain_ms, &k->leave, e);
 	if (rc) {
 		originfs_leaving(k->fs, false);
 		return rc;

@@ -59,6 +59,7 @@ struct guest {
 	int control;			/* to the keeper; -1: none */
 	pid_t pid;			/* the program's, at its origin and in its namespace */
 	pid_t host_pid;			/* the same, as this /proc knows it */
+	pid_t host_pids[IMAGE_MOST_PROCESSES + 1];	/* of each process of image */
 	struct fill *fills;		/* a process each */
 	size_t n_fills;
 	int fill_fds[SOCK_MAX_FDS];
@@ -528,8 +529,8 @@ static int send_memory(struct guest *g, struct err *e)
 
 	if (!rc)
 		rc = stage_fault("source: sending memory", e);
-	if (!rc)
-		rc = mem_send(g->l, g->host_pid, g->image, 0, &m.pages, NO_DEADLINE, e);
+	for (size_t i = 0; !rc && i < image_processes(g->image); i++)
+		rc = mem_send(g->l, g->host_pids[i], g->image, i, &m.pages, NO_DEADLINE, e);
 	return rc ? rc : talk_send(g->l, WIRE_MEM_END, buf, wire_put_mem_end(buf, sizeof(buf), &m), e);
 }
 
@@ -612,8 +613,11 @@ static int pass_text(struct guest *g, struct keeper_says *k, struct err *e)
 	if (k->h.type == WIRE_IMAGE) {
 		image_free(take_ptr(g->image));
 		rc = image_from_json(text, (size_t)st.st_size, &g->image, e);
-		if (!rc)
-			rc = maker_pid_of(k->fds[1], &g->host_pid, e);
+		if (!rc && k->nfds != 1 + (int)image_processes(g->image))
+			rc = err_say(e, -EPROTO, "the keeper sent an image of %zu processes, and named %d",
+				     image_processes(g->image), k->nfds - 1);
+		for (int i = 1; i < k->nfds && !rc; i++)
+			rc = maker_pid_of(k->fds[i], &g->host_pids[i - 1], e);
 	}
 	n = wire_put_image(buf, (size_t)st.st_size + 64, &(struct wire_image){ text });
 	if (!rc)

@@ -340,6 +340,21 @@ static void on_drop(struct deputy *d, const void *p, size_t len)
 	handle_drop(&d->handles, m.handle);
 }
 
+static void on_has(struct deputy *d, const void *p UNUSED, size_t len UNUSED)
+{
+	struct wire_deputy_has m = { .pid = (uint32_t)getpid() };
+	AUTO_FREE uint8_t *list = malloc(d->handles.n * 8 + 1), *buf = malloc(d->handles.n * 8 + 64);
+	struct bytes b = bytes_of(list, list ? d->handles.n * 8 : 0);
+
+	for (size_t i = 0; i < d->handles.n; i++) {
+		bytes_put_le(&b, d->handles.list[i].id, 4);
+		bytes_put_le(&b, (uint64_t)d->handles.list[i].fds[0], 4);
+	}
+	m.handles = (wire_blob){ list, (uint32_t)(d->handles.n * 8) };
+	if (list && buf && deputy_tell(d, WIRE_DEPUTY_HAS, buf, wire_put_deputy_has(buf, d->handles.n * 8 + 64, &m), -1))
+		return;
+}
+
 static void on_reaped(struct deputy *d UNUSED, const void *p, size_t len)
 {
 	struct wire_reaped m;
@@ -354,7 +369,7 @@ static const struct handler {
 } handlers[] = {
 	{ WIRE_STOPPED, on_stopped },	{ WIRE_EXITED, on_exited }, { WIRE_DEPUTY_LOST, on_lost },
 	{ WIRE_CALL, on_call },		{ WIRE_CANCEL, on_cancel }, { WIRE_WATCH, on_watch },
-	{ WIRE_DROP, on_drop },		{ WIRE_REAPED, on_reaped },
+	{ WIRE_DROP, on_drop },		{ WIRE_REAPED, on_reaped }, { WIRE_DEPUTY_HAS, on_has },
 };
 
 static void hear_hub(struct deputy *d)
@@ -410,6 +425,8 @@ static int start(struct deputy *d, const char *text)
 	if (rc || d->signals < 0)
 		return rc ? rc : d->signals;
 	deputy_set_limits();
+	/* it comes home by way of another session than the one that brought it here */
+	(void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 	if (getenv("MDEPUTY_COMM"))	/* ps shows the program's name */
 		(void)prctl(PR_SET_NAME, getenv("MDEPUTY_COMM"));
 	d->self = getenv("MDEPUTY_AS") ? atoi(getenv("MDEPUTY_AS")) : getpid();

@@ -61,6 +61,9 @@ struct one {			/* a deputy */
 	bool told_to_end;
 	bool left;		/* while we were held */
 	bool killed;		/* its process is being killed: EXITED will come */
+	bool asked;		/* what it holds: DEPUTY_HAS will come */
+	uint8_t *has;		/* its answer */
+	size_t has_len;
 	struct queue out;
 };
 
@@ -70,6 +73,7 @@ struct hub {
 	pid_t leader;
 	pid_t as;			/* what the program knows as its leader's number, 0: the same */
 	bool up, held, quit, deaf, lost;
+	bool holding;			/* HELD is due */
 	bool finished;			/* the keeper has ended: it needn't be told anything */
 	int dir;			/* where our socket has its name, -1: unknown */
 	int alone;			/* looks without a session and without a deputy */
@@ -161,12 +165,47 @@ static void to_all(struct hub *h, const void *p, size_t len)
 		to_deputy(&h->list[i], p, len);
 }
 
+/* Once every deputy has said what it holds.  Empty streams: too many messages wait for the keeper to fit in; the
+ * session asks again */
+static void say_held(struct hub *h)
+{
+	struct wire_deputy_held m = { .streams = { h->state, 0 } };
+	AUTO_FREE uint8_t *list = NULL;
+	size_t size = 0;
+	struct bytes b;
+	ssize_t n;
+
+	if (!h->holding)
+		return;
+	for (size_t i = 0; i < h->n; i++) {
+		if (h->list[i].asked)
+			return;
+		size += 8 + h->list[i].has_len;
+	}
+	h->holding = false;
+	list = malloc(size + 1);
+	b = bytes_of(list, list ? size : 0);
+	for (size_t i = 0; i < h->n; i++) {
+		bytes_put_le(&b, (uint64_t)h->list[i].pid, 4);
+		bytes_put_le(&b, h->list[i].has_len / 8, 4);
+		bytes_put(&b, h->list[i].has, h->list[i].has_len);
+	}
+	m.deputies = (wire_blob){ list, (uint32_t)size };
+	n = pump_state_get(h->pump, h->state, sizeof(h->state) - MIN(size, sizeof(h->state)));
+	m.streams.len = n > 0 && !b.bad ? (uint32_t)n : 0;
+	n = wire_put_deputy_held(h->out, sizeof(h->out), &m);
+	if (n < 0 || pump_send_local(h->pump, WIRE_DEPUTY_HELD, h->out, (size_t)n))
+		pump_detach(h->pump);
+}
+
 static void forget(struct hub *h, struct one *o)
 {
 	drop_fd(&o->sock);
+	free(o->has);
 	while (o->out.first)
 		queue_pop(&o->out);
 	*o = h->list[--h->n];
+	say_held(h);
 }
 
 /* It was killed, and so is its process */
@@ -185,6 +224,8 @@ static void deputy_left(struct hub *h, struct one *o)
 	if (h->held && !o->told_to_end) {
 		drop_fd(&o->sock);
 		o->left = true;
+		o->asked = false;
+		say_held(h);
 		return;
 	}
 	if (o->told_to_end || !h->up || h->lost) {
@@ -198,6 +239,22 @@ static void deputy_left(struct hub *h, struct one *o)
 
 /* ---- from the deputies ------------------------------------------------------------------------------ */
 
+static void took_has(struct hub *h, const void *p, size_t len)
+{
+	struct wire_deputy_has m;
+	struct one *o = wire_get_deputy_has(p, len, &m) ? NULL : find(h, (pid_t)m.pid);
+
+	if (!o)
+		return;
+	free(o->has);
+	o->has = malloc(m.handles.len + 1);
+	o->has_len = o->has ? m.handles.len & ~7u : 0;
+	if (o->has)
+		memcpy(o->has, m.handles.p, o->has_len);
+	o->asked = false;
+	say_held(h);
+}
+
 static void from_deputy(struct hub *h, const struct wire_head *head, const void *p, size_t len, int *fd)
 {
 	struct wire_hub_join join;
@@ -205,6 +262,9 @@ static void from_deputy(struct hub *h, const struct wire_head *head, const void 
 	switch (head->type) {
 	case WIRE_DEPUTY_UP:
 		h->up = true;
+		break;
+	case WIRE_DEPUTY_HAS:
+		took_has(h, p, len);
 		break;
 	case WIRE_HUB_JOIN:
 		if (!wire_get_hub_join(p, len, &join) && *fd >= 0 && !add(h, (pid_t)join.pid, *fd))
@@ -316,11 +376,11 @@ static void on_continued(struct hub *h, const void *p, size_t len)
 
 static void hold(struct hub *h, bool on)
 {
-	struct wire_deputy_held m = { .streams = { h->state, 0 } };
-	uint8_t pids[4096];
-	struct bytes b = bytes_of(pids, sizeof(pids));
-	ssize_t n;
+	struct wire_deputy_has ask = { 0 };
+	uint8_t payload[64], buf[128];
+	ssize_t n = wire_put_deputy_has(payload, sizeof(payload), &ask);
 
+	n = n < 0 ? n : wire_pack(buf, sizeof(buf), WIRE_DEPUTY_HAS, 0, payload, (size_t)n);
 	pump_hold(h->pump, on);
 	h->held = on;
 	if (!on) {
@@ -331,15 +391,12 @@ static void hold(struct hub *h, bool on)
 			}
 		return;
 	}
-	/* Empty: too many messages wait for the keeper to fit in; the session asks again */
-	n = pump_state_get(h->pump, h->state, sizeof(h->state));
-	m.streams.len = n > 0 ? (uint32_t)n : 0;
-	for (size_t i = 0; i < h->n; i++)
-		bytes_put_le(&b, (uint64_t)h->list[i].pid, 4);
-	m.deputies = (wire_blob){ pids, (uint32_t)(b.at - pids) };
-	n = wire_put_deputy_held(h->out, sizeof(h->out), &m);
-	if (n > 0 && pump_send_local(h->pump, WIRE_DEPUTY_HELD, h->out, (size_t)n))
-		pump_detach(h->pump);
+	h->holding = true;
+	for (size_t i = 0; i < h->n && n > 0; i++) {
+		h->list[i].asked = h->list[i].sock >= 0;
+		to_deputy(&h->list[i], buf, (size_t)n);
+	}
+	say_held(h);
 }
 
 static void on_message(void *ctx, unsigned type, const void *p, size_t len)

@@ -47,7 +47,13 @@ struct restore {
 	pid_t pid;
 	int sock;		/* our end of a socket pair to the body; owned */
 	int body_sock;		/* the body's end: its number there */
-	bool home;		/* the body was the deputy: descriptors that stayed are at their numbers */
+	bool home;		/* the body was the deputy, and holds what the image's twins stand for: */
+	const struct restore_stay {
+		uint32_t id;	/* image_open.stream */
+		int fd;
+	} *stays;
+	size_t n_stays;
+	bool placed;		/* what it held is at the image's numbers now */
 	int *files;		/* per image.files: opened here, or -1 */
 	int *objects;		/* per image.objects: a memfd */
 	int *opens;		/* per image.opens: our copy, until restore_go() */

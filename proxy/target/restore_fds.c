@@ -387,6 +387,31 @@ static int place_members(struct restore *s, struct err *e)
 	return rc ? rc : remote_run(&s->r, e);
 }
 
+/* What the deputy holds, out of the way: it needn't be at its number, and another may be there */
+static int lift_stays(struct restore *s, int *slot, int *n, struct err *e)
+{
+	const struct image *img = s->img;
+	int rc = 0;
+
+	for (size_t i = 0; i < img->n_opens && !rc; i++) {
+		int from = -1;
+
+		if (img->opens[i].kind != OPEN_TWIN && img->opens[i].kind != OPEN_PULLED)
+			continue;
+		for (size_t k = 0; k < s->n_stays; k++)
+			if (s->stays[k].id == img->opens[i].stream)
+				from = s->stays[k].fd;
+		if (from < 0)
+			return err_say(e, -EBADF, "what descriptor %s of process %d stands for isn't held by its deputy",
+				       img->opens[i].path ? img->opens[i].path : "?", (int)s->pid);
+		slot[i] = s->base + (*n)++;
+		rc = remote_do(&s->r, e, "keep a descriptor", SYS_dup3, (uint64_t)from, (uint64_t)slot[i], O_CLOEXEC);
+	}
+	for (size_t k = 0; k < s->n_stays && !rc; k++)
+		rc = remote_do(&s->r, e, NULL, SYS_close, (uint64_t)s->stays[k].fd);
+	return rc ? rc : remote_run(&s->r, e);
+}
+
 /* From their passing numbers to their own; a description with two numbers is duplicated */
 static int place_all(struct restore *s, const int *slot, int given, struct err *e)
 {
@@ -396,11 +421,6 @@ static int place_all(struct restore *s, const int *slot, int given, struct err *
 	for (size_t i = 0; i < img->n_fds && !rc; i++) {
 		const struct image_fd *f = &img->fds[i];
 
-		if (slot[f->open] < 0) {	/* it stayed in the deputy at its number */
-			rc = remote_do(&s->r, e, "mark a descriptor", SYS_fcntl, (uint64_t)f->fd, F_SETFD,
-				       f->cloexec ? FD_CLOEXEC : 0);
-			continue;
-		}
 		rc = remote_do(&s->r, e, "place a descriptor", SYS_dup3, (uint64_t)slot[f->open], (uint64_t)f->fd,
 			       f->cloexec ? O_CLOEXEC : 0);
 	}
@@ -451,8 +471,11 @@ int restore_descriptors(struct restore *s, struct err *e)
 	}
 	if (!rc)
 		rc = restore_give(s, fds, n, e);
+	if (!rc && s->home)
+		rc = lift_stays(s, slot, &n, e);
 	if (!rc)
 		rc = place_all(s, slot, n, e);
+	s->placed = !rc;
 	if (!rc)
 		rc = place_members(s, e);
 	if (!rc)

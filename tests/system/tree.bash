@@ -19,7 +19,7 @@ family_is_on() {
 # A shell with a pipeline in its loop, and a child that counts: all of it goes
 row_tree_shell() {
 	start_program hosta sh -c 'seq 1000000000 | while read -r n; do echo $n; sleep 0.05; [ ! -e '"/shared"'/stop-tree ] || exit 5; done; exit $?' || return
-	goes_on && move_tree hostb && goes_on && move hostc && goes_on || return
+	goes_on && move_tree hostb && goes_on && move hostc && goes_on && home && goes_on || return
 	touch "$SHARED/stop-tree"
 	ended_with "exit 5"
 	local rc=$?
@@ -29,7 +29,7 @@ row_tree_shell() {
 
 # A pool of workers with shared memory, locks and queues
 row_tree_pool() {
-	start_program hosta "$@" && goes_on && move_tree hostb && goes_on && move hostc && goes_on || return
+	start_program hosta "$@" && goes_on && move_tree hostb && goes_on && move hostc && goes_on && home && goes_on || return
 	say stop && ended_with "exit 0" && counted "$OUT" && [ "$(tail -n 1 "$OUT")" = ok ]
 }
 
@@ -42,6 +42,7 @@ answers() {
 row_tree_server() {
 	start_program hosta "$@" && wait_for "$OUT" "^ready $P\$" && answers 1 one 3 && answers 2 three 5 || return
 	move_tree hostb && answers 3 four 4 && answers 1 eleven 6 && move hostc && answers 2 o 1 || return
+	answers 3 p 1 && home && answers 1 q 1 && answers 2 seven 5 || return
 	say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
 }
 
@@ -77,6 +78,7 @@ row_tree_make() {
 	start_program hosta env TMPDIR=/shared/there/tmp make --no-print-directory -j2 -C /shared/there || return
 	wait_for "$OUT" 'CC part3.c' && mm hosta --tree "$P" hostb || return
 	wait_for "$OUT" 'CC part7.c' && mm hosta "$P" hostc || return
+	wait_for "$OUT" 'CC part11.c' && mm hosta home "$P" || return
 	wait_for "$OUT" 'LINK prog' && ended_with "exit 0" || return
 	for file in "$SHARED"/here/*.o "$SHARED/here/prog"; do
 		cmp "$file" "$SHARED/there/${file##*/}" || return

@@ -45,7 +45,10 @@ struct node {
 	unsigned opens;
 	uint64_t lookups;
 	bool bound;
-	struct fuse_pollhandle *poll;
+	struct poller {			/* who waits for it: several, if it was opened several times */
+		struct poller *next;
+		struct fuse_pollhandle *ph;
+	} *pollers;
 };
 
 struct originfs {
@@ -99,6 +102,19 @@ static struct node *make(struct originfs *o, uint32_t id, const char *name)
 	return n;
 }
 
+static void forget_pollers(struct node *n, bool wake)
+{
+	while (n->pollers) {
+		struct poller *p = n->pollers;
+
+		n->pollers = p->next;
+		if (wake)
+			fuse_lowlevel_notify_poll(p->ph);
+		fuse_pollhandle_destroy(p->ph);
+		free(p);
+	}
+}
+
 static void drop_if_unused(struct originfs *o, struct node *n)
 {
 	struct node **at = &o->nodes;
@@ -109,8 +125,7 @@ static void drop_if_unused(struct originfs *o, struct node *n)
 		at = &(*at)->next;
 	if (*at)
 		*at = n->next;
-	if (n->poll)
-		fuse_pollhandle_destroy(n->poll);
+	forget_pollers(n, false);
 	free(n);
 }
 
@@ -402,9 +417,15 @@ static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
 		struct wire_watch m = { .handle = (uint32_t)ino, .events = events };
 		uint8_t buf[32];
 
-		if (n->poll)
-			fuse_pollhandle_destroy(n->poll);
-		n->poll = ph;
+		struct poller *p = malloc(sizeof(*p));
+
+		if (!p) {
+			fuse_pollhandle_destroy(ph);
+			fuse_reply_err(req, ENOMEM);
+			return;
+		}
+		*p = (struct poller){ n->pollers, ph };
+		n->pollers = p;
 		if (!supervisor_caller(fuse_req_ctx(req)->pid, &tgid, NULL))
 			m.pid = (uint32_t)tgid;
 		tell_home(o, WIRE_WATCH, buf, wire_put_watch(buf, sizeof(buf), &m));
@@ -527,11 +548,8 @@ void originfs_ready(struct originfs *o, uint32_t handle, uint32_t events UNUSED)
 {
 	struct node *n = o ? find(o, handle) : NULL;
 
-	if (!n || !n->poll)
-		return;
-	fuse_lowlevel_notify_poll(n->poll);
-	fuse_pollhandle_destroy(n->poll);
-	n->poll = NULL;
+	if (n)
+		forget_pollers(n, true);
 }
 
 void originfs_leaving(struct originfs *o, bool leaving)

@@ -50,7 +50,7 @@ shell_is_used() {
 		say_until "/bin/echo child-$n" "^child-$n" &&
 		say_until "(exit 3) | (exit 0) | (exit $n); echo \"pipe-$n\" \$?" "^pipe-$n $n" &&
 		say_until "x=\$(seq 5 | tail -n 1); echo \"sub-$n\" \$x" "^sub-$n 5" &&
-		say_until 'read -r a b' '.*' && say_until "one two-$n" '.*' &&
+		say "printf '%s' \"want-\$((30+$n)) \"; read -r a b" && wait_for "$OUT" "want-$((30 + n)) " && say "one two-$n" &&
 		say_until "echo \"read-$n\" \$b" "^read-$n two-$n" &&
 		say "cat <<here" && say "doc-\$((4*$n))" && say_until here "^doc-$((4 * n))" &&
 		say_until "trap 'echo trap-$n' USR1; kill -USR1 \$\$" "^trap-$n" &&

@@ -291,12 +291,16 @@ BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/
 BENCH_VICTIMS := $(addprefix $(BUILD)/victims/v_,hello threads64 maps500)
 
 .PHONY: bench
-bench: all $(BENCH_BIN) $(BENCH_VICTIMS) $(BUILD)/shim/libempty.so
+bench: all $(BENCH_BIN) $(BUILD)/bench/moved-static $(BENCH_VICTIMS) $(BUILD)/shim/libempty.so
 	@BUILD=$(BUILD) tests/bench/bench.sh
 
 $(BENCH_BIN): $(BUILD)/bench/%: $(BUILD)/o/tests/bench/%.o $(BUILD)/libproxy.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/bench/moved-static: tests/bench/moved.c
+	@mkdir -p $(@D)
+	$(VICTIM_CC) -static -o $@ $<
 
 # ---- installation --------------------------------------------------------------
 #	INSTALL_AT(mode, file, where below PREFIX)

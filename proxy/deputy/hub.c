@@ -57,6 +57,7 @@ struct queue {
 struct one {			/* a deputy */
 	pid_t pid;
 	int sock;
+	bool born;		/* forked by another deputy: nobody at home waits for it */
 	bool told_to_end;
 	bool left;		/* while we were held */
 	bool killed;		/* its process is being killed: EXITED will come */
@@ -201,8 +202,10 @@ static void from_deputy(struct hub *h, const struct wire_head *head, const void 
 		h->up = true;
 		break;
 	case WIRE_HUB_JOIN:
-		if (!wire_get_hub_join(p, len, &join) && *fd >= 0 && !add(h, (pid_t)join.pid, *fd))
+		if (!wire_get_hub_join(p, len, &join) && *fd >= 0 && !add(h, (pid_t)join.pid, *fd)) {
+			find(h, (pid_t)join.pid)->born = true;
 			*fd = -1;
+		}
 		break;
 	default:
 		if (wire_route(head->type) == WIRE_ROUTE_ENDS && pump_tell(h->pump, head->type, p, len))
@@ -281,6 +284,14 @@ static void refuse_call(struct hub *h, const void *p, size_t len)
 	n = wire_put_result(h->out, sizeof(h->out), &r);
 	if (n > 0 && pump_tell(h->pump, WIRE_RESULT, h->out, (size_t)n))
 		return;
+}
+
+/* One that stands stopped wouldn't hear it */
+static void tell_to_end(struct one *o, const void *p, size_t len)
+{
+	o->told_to_end = true;
+	to_deputy(o, p, len);
+	kill(o->pid, SIGCONT);
 }
 
 static void on_continued(struct hub *h, const void *p, size_t len)
@@ -364,6 +375,8 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 			forget(h, o);
 		else if (!o || o->killed)
 			return;
+		else if (type == WIRE_EXITED && o->born)
+			tell_to_end(o, buf, (size_t)n);
 		else if (type == WIRE_EXITED || type == WIRE_STOPPED)
 			queue_put(&h->after, (pid_t)pid, buf, (size_t)n);
 		else
@@ -400,8 +413,10 @@ static void flush_after(struct hub *h)
 		const void *p;
 
 		if (o && !wire_unpack(w->bytes, w->len, &head, &p)) {
-			o->told_to_end |= head.type == WIRE_EXITED;
-			to_deputy(o, w->bytes, w->len);
+			if (head.type == WIRE_EXITED)
+				tell_to_end(o, w->bytes, w->len);
+			else
+				to_deputy(o, w->bytes, w->len);
 		}
 		queue_pop(&h->after);
 	}

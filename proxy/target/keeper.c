@@ -461,7 +461,7 @@ static void serve_the_frozen(void *ctx)
 
 	originfs_hear(k->fs);
 	while (poll(p, 1, 0) == 1 && p[0].revents & POLLIN)
-		supervisor_hear(&k->supervisor);
+		supervisor_hear(&k->supervisor, NULL, NULL);
 	ask_cancel_all(&k->asks);
 	if (pump_run(k->pump) < 0)
 		log_err("the pump failed: %s", strerror(errno));
@@ -811,6 +811,12 @@ static void reap(struct keeper *k)
 	tell_reaped(k);
 }
 
+/* The origin hears first who was waited for: the call may be about that number */
+static void before_call(void *ctx)
+{
+	reap(ctx);
+}
+
 static void read_signals(struct keeper *k)
 {
 	struct signalfd_siginfo s;
@@ -900,12 +906,12 @@ static int keep(struct keeper *k)
 
 		if (came < 0 && errno != EINTR)
 			return 1;
+		if (p[6].revents)
+			supervisor_hear(&k->supervisor, before_call, k);
 		if (p[2].revents)
 			read_signals(k);
 		if (p[4].revents | p[5].revents)
 			reap(k);
-		if (p[6].revents)
-			supervisor_hear(&k->supervisor);
 		if (p[7].revents)
 			originfs_hear(k->fs);
 		if (!came) {

@@ -195,3 +195,5 @@ row_java() {
 
 # shellcheck source=tests/system/terminal.bash
 . "${BASH_SOURCE[0]%/*}/terminal.bash"
+# shellcheck source=tests/system/forks.bash
+. "${BASH_SOURCE[0]%/*}/forks.bash"

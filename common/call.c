@@ -114,16 +114,18 @@ const struct call *call_by_id(unsigned id)
 	return NULL;
 }
 
-static const struct call_ioctl ioctls[] = {
+const struct call_ioctl call_ioctls[] = {
 #define IOCTL(name, io, len) { name, CALL_IO_##io, len, #name },
 #include "common/ioctls.def"
 #undef IOCTL
 };
 
+const size_t n_call_ioctls = ARRAY_SIZE(call_ioctls);
+
 const struct call_ioctl *call_ioctl(uint32_t request)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(ioctls); i++)
-		if (ioctls[i].request == request)
-			return &ioctls[i];
+	for (size_t i = 0; i < n_call_ioctls; i++)
+		if (call_ioctls[i].request == request)
+			return &call_ioctls[i];
 	return NULL;
 }

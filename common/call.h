@@ -70,6 +70,8 @@ struct call_ioctl {
 	uint32_t len;			/* bytes that the argument points to */
 	const char *name;
 };
+extern const struct call_ioctl call_ioctls[];
+extern const size_t n_call_ioctls;
 const struct call_ioctl *call_ioctl(uint32_t request);	/* NULL: unknown */
 
 #define CALL_SIGINFO_LEN 128	/* siginfo_t, and struct stat is shorter */

@@ -18,6 +18,7 @@
 #include "proxy/daemon/listen.h"
 #include "proxy/daemon/options.h"
 #include "proxy/daemon/places.h"
+#include "common/call.h"
 #include "proxy/link/identity.h"
 
 enum { EXIT_FINE, EXIT_FAILED, EXIT_USAGE };
@@ -25,7 +26,7 @@ enum { EXIT_FINE, EXIT_FAILED, EXIT_USAGE };
 struct arguments {
 	struct option_maybe listen, invite;
 	const char *control, *state, *policy, *libexec, *advertise;
-	bool identity, verbose;
+	bool identity, calls, verbose;
 };
 
 /* Where it all is: arguments, or the defaults.  Addresses are whole */
@@ -63,12 +64,14 @@ static const struct option_row rows[] = {
 	  "end.  ADDR is where that host reaches this one; default:\n"
 	  "--advertise, else --listen.  There: mmigrate trust NAME TOKEN",
 	  FIELD_OF(invite), option_maybe },
+	{ "calls", 0, NULL, "Print which system calls of a moved program concern its origin,\nand end.", FIELD_OF(calls),
+	  option_flag },
 	{ "verbose", 'v', NULL, "Log more.", FIELD_OF(verbose), option_flag },
 };
 
 static const char *const usage[] = {
 	"--listen [ADDR[:PORT]] [OPTION]...",
-	"--identity | --invite [ADDR[:PORT]]",
+	"--identity | --invite [ADDR[:PORT]] | --calls",
 	NULL,
 };
 
@@ -139,6 +142,24 @@ static int find_paths(const struct arguments *a, struct places *p, struct err *e
 		r = a->libexec ? copy_path(p->libexec, a->libexec, e)
 			       : places_libexec(p->libexec, sizeof(p->libexec), e);
 	return r;
+}
+
+/* calls.def and ioctls.def, for people */
+static int print_calls(void)
+{
+	static const char *const routes[] = { [CALL_ROUTE_BOTH] = "shim, filter", [CALL_ROUTE_TRAP] = "filter",
+					      [CALL_ROUTE_NONE] = "twins" };
+	static const char *const acts[] = { [CALL_ACT_SHIP] = "at the origin", [CALL_ACT_BOTH] = "on both",
+					    [CALL_ACT_FORK] = "on both",       [CALL_ACT_EXEC] = "here",
+					    [CALL_ACT_TELL] = "here",	       [CALL_ACT_DENY] = "refused" };
+
+	printf("%-20s%-14s%-15s%s\n", "call", "seen by", "done", "what for");
+	for (size_t i = 0; i < n_calls; i++)
+		printf("%-20s%-14s%-15s%s\n", calls[i].name, routes[calls[i].route], acts[calls[i].act], calls[i].text);
+	puts("\nioctls of terminals; others are answered with ENOTTY:");
+	for (size_t i = 0; i < n_call_ioctls; i++)
+		printf("%s%s", call_ioctls[i].name, i + 1 == n_call_ioctls ? "\n" : (i + 1) % 8 ? " " : "\n");
+	return 0;
 }
 
 static int print_identity(const struct places *p, struct err *e)
@@ -220,6 +241,8 @@ static int run(const struct arguments *a, struct err *e)
 		r = find_addresses(a, &p, e);
 	if (r)
 		return r;
+	if (a->calls)
+		return print_calls();
 	if (a->identity)
 		return print_identity(&p, e);
 	if (a->invite.given)
@@ -239,7 +262,7 @@ int main(int argc, char **argv)
 	if (options_parse(&options, argc, argv, &a, &found, &e))
 		return complain(EXIT_USAGE, &e);
 	if (found.help)
-		options_help(&options, stdout);
+		found.help(&options, stdout);
 	else if (found.version)
 		options_version(&options, stdout);
 	else if (found.operands) {

@@ -1,109 +1,93 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shim.c - libmshim.so, preloaded into the program that may be moved: registers it
+ * shim.c - libmshim.so, preloaded into the program that may be moved
  *
- * Once, before main(): tells the local mproxy that this program may be moved, and, where one is
- * there, allows others of the same user to ptrace it (Yama's default allows parents only), so that
- * mproxy can.  Then it stands aside for good.
+ * Before main() it registers its program with the local mproxy (register.c), and looks whether
+ * other preloaded libraries want to see what it exports (chain.c).  Then it stands aside: until the
+ * program is moved, its exported calls test one word and are made (calls.c).
  *
- * It runs in a stranger's process, before the program's own constructors: no malloc, no stdio, no
- * lock, nothing that waits, errno as it was, and whatever fails is passed over in silence.  In a
- * process with a seccomp filter it does nothing, since a system call that the filter doesn't know
- * may mean the end; mproxy would refuse to move such a process anyway.
+ * It runs in a stranger's process, before the program's own constructors and in its signal handlers:
+ * no malloc, no stdio, nothing that waits, errno as it was, and whatever fails is passed over in
+ * silence.  What may be imported is listed in tests/check_shim.sh, what is exported in preload.map.
  *
- * System calls: prctl, socket, connect, getpid, sendto, prctl, close; without an mproxy four.
- * What may be imported is listed in tests/check_shim.sh, what is exported in preload.map.
+ * An exec in a moved program starts with the filter, but without the stub.  In a stranger's sandbox,
+ * which also is "a process with a filter", nothing may be called that the loader hasn't just called
+ * itself.  access() looks for the marker that only a target makes; where it is, /proc/self/status
+ * says how many filters there are: with one, it is ours, since ours was there first; with more,
+ * somebody made a sandbox in the moved program, and it is left alone as any other is.  Not having
+ * a stub is slower, never wrong.
  */
 #include "shim/shim.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-#include "common/bytes.h"
-#include "common/wire.h"
+#include "shim/chain.h"
+#include "shim/raw.h"
+#include "shim/register.h"
 
-#define CONTROL_VARIABLE "MSHIM_CONTROL"
-#define ROOT_CONTROL "/run/mproxy.sock"
-#define USER_DIR_VARIABLE "XDG_RUNTIME_DIR"
-#define USER_CONTROL "/mproxy.sock"
+#define STATUS_MAX 8192		/* bytes; the lists of groups and CPUs are all that can be long */
 
 const char mshim_version[] = MSHIM_VERSION;
 
-/* Connects @fd to the socket DIR NAME.  Return: success */
-static bool connect_to(int fd, const char *dir, const char *name)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	size_t dir_len = strlen(dir), name_len = strlen(name);
+/* On a page that nothing else is on: it stays the file's until somebody writes here */
+__attribute__((section(".mshim_state"), aligned(4096))) struct mshim_state mshim_state = {
+	.magic = MSHIM_STATE_MAGIC,
+	.version = MSHIM_STATE_VERSION,
+};
+extern __attribute__((alias("mshim_state"), visibility("hidden"))) struct mshim_state shim_state;
 
-	if (dir_len + name_len >= sizeof(sa.sun_path))
-		return false;
-	memcpy(sa.sun_path, dir, dir_len);
-	memcpy(sa.sun_path + dir_len, name, name_len);
-	return !connect(fd, (struct sockaddr *)&sa, sizeof(sa));
+/* Does one of @text's lines, but not its first, begin with @line? */
+static bool has_line(const char *text, size_t len, const char *line)
+{
+	size_t n = strlen(line);
+
+	for (size_t i = 0; i + 1 + n <= len; i++)
+		if (text[i] == '\n' && !memcmp(text + i + 1, line, n))
+			return true;
+	return false;
 }
 
-/* To the local mproxy: the one that is named, else root's, else the user's.  Return: success */
-static bool connect_home(int fd)
+/* Has this process one seccomp filter, no more?  False, too, when that can't be said */
+static bool one_filter(void)
 {
-	const char *named = secure_getenv(CONTROL_VARIABLE);
-	const char *user_dir;
+	char text[STATUS_MAX] = "";
+	long fd = RAW(openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
+	long n;
 
-	if (named)
-		return connect_to(fd, named, "");
-	if (connect_to(fd, ROOT_CONTROL, ""))
-		return true;
-	user_dir = secure_getenv(USER_DIR_VARIABLE);
-	return user_dir && connect_to(fd, user_dir, USER_CONTROL);
-}
-
-/*
- * The REGISTER message, as wire_pack() and wire_put_register() would write it (tests/check_shim.sh
- * decodes it).  Return: its length
- */
-static size_t encode(void *buf, size_t size)
-{
-	uint32_t text = sizeof(mshim_version);	/* with its NUL */
-	struct bytes b = bytes_of(buf, size);
-
-	bytes_put_le(&b, WIRE_REGISTER, 2);
-	bytes_put_le(&b, WIRE_NEWEST, 2);
-	bytes_put_le(&b, 4 + 4 + text, 4);
-	bytes_put_le(&b, 0, 8);
-	bytes_put_le(&b, (uint64_t)getpid(), 4);
-	bytes_put_le(&b, text, 4);
-	bytes_put(&b, mshim_version, text);
-	return (size_t)(b.at - (uint8_t *)buf);
-}
-
-static void do_register(void)
-{
-	uint8_t buf[WIRE_HEAD + 8 + sizeof(mshim_version)];
-	ssize_t n = -1;
-	int fd;
-
-	if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0))
-		return;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return;
-	if (connect_home(fd))
-		n = send(fd, buf, encode(buf, sizeof(buf)), MSG_NOSIGNAL);
-	if (n > 0)
-		prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
-	close(fd);
+		return false;
+	n = RAW(read, fd, text, sizeof(text));
+	RAW(close, fd);
+	return n > 0 && has_line(text, (size_t)n, "Seccomp:\t2\n") && has_line(text, (size_t)n, "Seccomp_filters:\t1\n");
+}
+
+/* Return: the stub is there now.  Never writable and executable at a time */
+static bool map_stub(void)
+{
+	void *page = (void *)CALL_STUB;
+	long at = RAW(mmap, page, CALL_STUB_LEN, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (at == (long)CALL_STUB) {
+		stub_write(page);
+		if (!RAW(mprotect, page, CALL_STUB_LEN, PROT_READ | PROT_EXEC))
+			return true;
+	}
+	if (at > 0)		/* a kernel older than 4.17 takes the address for a hint */
+		RAW(munmap, at, CALL_STUB_LEN);
+	return false;
 }
 
 __attribute__((constructor)) static void begin(void)
 {
-	int saved = errno;
-
-	do_register();
-	errno = saved;
+	if (chain_begin())
+		shim_state.chained = 1;
+	if (register_program() == REGISTERED)
+		return;
+	if (!RAW(access, STUB_MARKER, F_OK) && one_filter() && map_stub())
+		shim_state.moved = 1;
 }

@@ -53,6 +53,15 @@ expect 2 "mmigrate: which program, and where to*" mmigrate
 expect 2 "mmigrate: wanted: mmigrate PID HOST" mmigrate 1
 expect 2 "mmigrate: wanted: mmigrate home PID" mmigrate home
 expect 2 "mmigrate: x is not a process's number" mmigrate home x
+expect 2 "mmigrate: wanted: mmigrate save PID FILE" mmigrate save 1
+expect 2 "mmigrate: x is not a process's number" mmigrate save x "$dir/image"
+expect 2 "mmigrate: --stop is for save only" mmigrate --stop ps
+expect 3 "mmigrate: no mproxy is reachable at *" mmigrate save 1 "$dir/image"
+expect 1 "mmigrate: $0: E_IMAGE_DAMAGED: it isn't an image *" mmigrate inspect "$0"
+expect 1 "mmigrate: *: No such file or directory" mmigrate inspect "$dir/none"
+expect 1 "mmigrate: */image: E_IMAGE_DAMAGED: it isn't an image *" sh -c 'umask 77; echo x >"$1/image"; "$0" restore "$1/image"' \
+	"$build/mmigrate" "$dir"
+rm -f "$dir/image"
 expect 2 "mmigrate: dance is neither *" mmigrate dance 1
 expect 3 "mmigrate: no mproxy is reachable at *start one: mproxy --listen" mmigrate ps
 [ -S /run/mproxy.sock ] || expect 3 "*start one: mproxy --listen" "$build/mmigrate" ps
@@ -78,6 +87,8 @@ expect 1 "mmigrate: no peer is pinned under that name" mmigrate untrust bee
 expect 0 "/dev/null is local, by rule *" mmigrate policy /dev/null
 expect 1 "there is no process 999999999*E_NO_PROCESS: *" mmigrate why 999999999
 expect 1 '{"kind":"answer","code":-3,*E_NO_PROCESS*' mmigrate --json why 999999999
+expect 1 "*there is no process 999999999*E_NO_PROCESS: *" mmigrate save 999999999 "$dir/image"
+[ -z "$(find "$dir" -name '*image*')" ] || expect 0 "no image" find "$dir" -name '*image*'
 expect 1 "mproxy: another mproxy uses *" mproxy --control "$dir/other.sock" --libexec . \
 	--policy "$(dirname "$0")/../conf/policy.json"
 

@@ -21,6 +21,7 @@ build      libcjson-dev           header cjson/cJSON.h
 build      libssl-dev             header openssl/ssl.h
 build      libxxhash-dev          header xxhash.h
 build      libcmocka-dev          header cmocka.h
+build      scdoc                  program scdoc
 check      bats                   program bats
 check      iproute2               program ip
 check      util-linux             program nsenter
@@ -31,6 +32,8 @@ check      psmisc                 program pstree
 check      python3                program python3
 check      perl                   program perl
 check      gzip                   program gzip
+check      groff-base             program groff
+check      man-db                 program man
 check      sqlite3                program sqlite3
 check      busybox-static         program busybox
 check      musl-tools             program musl-gcc

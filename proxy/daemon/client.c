@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -70,42 +71,96 @@ static int strange(struct err *e)
 		       "of another version?");
 }
 
-/* A message that was received.  Return: 0 or -EBADMSG */
+/* A message that was received; its descriptors are there already.  Return: 0 or -EBADMSG */
 static int understand(const void *buf, size_t len, struct client_said *said, struct err *e)
 {
 	struct wire_progress progress;
+	struct wire_be_deputy deputy;
 	struct wire_answer answer;
 	const char *text = NULL;
 	struct wire_head h;
 	const void *payload;
+	int want_fds = 0;
 
-	*said = (struct client_said){ 0 };
-	if (wire_unpack(buf, len, &h, &payload))
+	if (wire_unpack(buf, len, &h, &payload) || wire_any(h.type, payload, h.length))
 		return strange(e);
-	if (h.type == WIRE_PROGRESS && !wire_get_progress(payload, h.length, &progress)) {
-		text = progress.line;
-	} else if (h.type == WIRE_ANSWER && !wire_get_answer(payload, h.length, &answer)) {
-		text = answer.answer;
+	said->type = h.type;
+	switch (h.type) {
+	case WIRE_PROGRESS:
+		text = wire_get_progress(payload, h.length, &progress) ? NULL : progress.line;
+		break;
+	case WIRE_ANSWER:
+		text = wire_get_answer(payload, h.length, &answer) ? NULL : answer.answer;
 		said->answer = true;
-		said->code = answer.code;
+		said->code = text ? answer.code : 0;
+		break;
+	case WIRE_BE_DEPUTY:
+		text = wire_get_be_deputy(payload, h.length, &deputy) ? NULL : deputy.answer;
+		snprintf(said->comm, sizeof(said->comm), "%s", text ? deputy.comm : "");
+		said->as = text ? deputy.as : 0;
+		want_fds = CLIENT_MOST_FDS;
+		break;
+	case WIRE_FILE_WANTED:
+	case WIRE_FILE_WRITTEN:
+		return said->nfds ? strange(e) : 0;
 	}
-	if (!text || json_parse(text, strlen(text), &said->json, NULL))
-		return strange(e);
-	return 0;
+	return !text || json_parse(text, strlen(text), &said->json, NULL) || said->nfds != want_fds ? strange(e) : 0;
+}
+
+void client_forget(struct client_said *said)
+{
+	json_free(said->json);
+	for (int i = 0; i < said->nfds; i++)
+		if (said->fds[i] >= 0)
+			close(said->fds[i]);
+	*said = (struct client_said){ 0 };
 }
 
 int client_hear(int fd, struct client_said *said, struct err *e)
 {
 	AUTO_FREE uint8_t *buf = malloc(HEAR_MAX);
 	ssize_t n;
+	int r;
 
+	*said = (struct client_said){ 0 };
 	if (!buf)
 		return err_set(e, -ENOMEM, "hear mproxy");
-	n = sock_recv(fd, buf, HEAR_MAX, NULL, NULL, NO_DEADLINE);
+	said->nfds = CLIENT_MOST_FDS;
+	n = sock_recv(fd, buf, HEAR_MAX, said->fds, &said->nfds, NO_DEADLINE);
+	if (n <= 0)
+		said->nfds = 0;
 	if (n == 0 || n == -ECONNRESET)
 		return err_say(e, -ECONNRESET, "mproxy gave no answer; 'mmigrate ps' says where "
 			       "the program runs, and mproxy's log why");
 	if (n < 0)
 		return err_set(e, (int)n, "hear mproxy");
-	return understand(buf, (size_t)n, said, e);
+	r = understand(buf, (size_t)n, said, e);
+	if (r)
+		client_forget(said);
+	return r;
+}
+
+static int tell(int fd, unsigned type, const void *payload, ssize_t len, int file, struct err *e)
+{
+	uint8_t buf[128];
+	ssize_t n = len < 0 ? len : wire_pack(buf, sizeof(buf), type, 0, payload, (size_t)len);
+	int r = n < 0 ? (int)n : sock_send(fd, buf, (size_t)n, &file, file >= 0, NO_DEADLINE);
+
+	return r ? err_set(e, r, "tell mproxy %s", wire_name(type)) : 0;
+}
+
+int client_give_file(int fd, int file, struct err *e)
+{
+	struct wire_file_given m = { 0 };
+	uint8_t buf[64];
+
+	return tell(fd, WIRE_FILE_GIVEN, buf, wire_put_file_given(buf, sizeof(buf), &m), file, e);
+}
+
+int client_kept(int fd, int code, struct err *e)
+{
+	struct wire_file_kept m = { .code = code };
+	uint8_t buf[64];
+
+	return tell(fd, WIRE_FILE_KEPT, buf, wire_put_file_kept(buf, sizeof(buf), &m), -1, e);
 }

@@ -12,13 +12,30 @@
 #include <string.h>
 
 #include "common/attr.h"
+#include "proxy/daemon/options_forms.h"
 
 #define HELP_COLUMN 30		/* where the help texts begin */
+
+static int set_help(void *field, const char *value, struct err *e)
+{
+	(void)value, (void)e;
+	*(options_print_fn **)field = options_help;
+	return 0;
+}
+
+static int set_help_as(void *field, const char *value, struct err *e)
+{
+	options_print_fn *form = options_form(value);
+
+	*(options_print_fn **)field = form;
+	return form ? 0 : err_say(e, -EINVAL, "%s is no form", value);
+}
 
 /* Every program has these; what they set is in struct options_found */
 static const struct option_row own_rows[] = {
 	{ "help", 'h', NULL, "Print this and end.", offsetof(struct options_found, help),
-	  option_flag },
+	  set_help },
+	{ "help-as", 0, "FORM", NULL, offsetof(struct options_found, help), set_help_as },
 	{ "version", 'V', NULL, "Print the version and end.",
 	  offsetof(struct options_found, version), option_flag },
 };
@@ -68,24 +85,24 @@ static bool arg_may_miss(const struct option_row *row)
 	return row->arg && row->arg[0] == '[';
 }
 
+const struct option_row *options_row(const struct options *o, size_t i)
+{
+	if (i < o->n)
+		return &o->rows[i];
+	return i - o->n < ARRAY_SIZE(own_rows) ? &own_rows[i - o->n] : NULL;
+}
+
 /* The row of a long name of @len bytes, or of @letter.  NULL: none */
 static const struct option_row *find(const struct options *o, const char *name, size_t len,
 				     char letter)
 {
-	const struct {
-		const struct option_row *rows;
-		size_t n;
-	} lists[] = { { o->rows, o->n }, { own_rows, ARRAY_SIZE(own_rows) } };
+	const struct option_row *row;
 
-	for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
-		for (size_t i = 0; i < lists[k].n; i++) {
-			const struct option_row *row = &lists[k].rows[i];
-
-			if (name ? strlen(row->name) == len && !memcmp(row->name, name, len)
-				 : row->letter && row->letter == letter)
-				return row;
-		}
-	return NULL;
+	for (size_t i = 0; (row = options_row(o, i)); i++)
+		if (name ? strlen(row->name) == len && !memcmp(row->name, name, len)
+			 : row->letter && row->letter == letter)
+			break;
+	return row;
 }
 
 /**
@@ -217,13 +234,20 @@ static void help_row(const struct option_row *row, FILE *to)
 
 void options_help(const struct options *o, FILE *to)
 {
+	const struct option_row *row;
+
 	for (size_t i = 0; o->usage[i]; i++)
 		fprintf(to, "%s %s %s\n", i ? "      " : "Usage:", o->program, o->usage[i]);
-	fprintf(to, "\n%s\n\nOptions:\n", o->about);
-	for (size_t i = 0; i < o->n; i++)
-		help_row(&o->rows[i], to);
-	for (size_t i = 0; i < ARRAY_SIZE(own_rows); i++)
-		help_row(&own_rows[i], to);
+	if (o->about)
+		fprintf(to, "\n%s\n", o->about);
+	for (size_t i = 0; i < o->n_commands; i++)
+		fprintf(to, "%s%-8s %s\n", i ? "" : "\n",
+			o->commands[i].name ? o->commands[i].name : o->commands[i].operands,
+			o->commands[i].help);
+	fprintf(to, "\nOptions:\n");
+	for (size_t i = 0; (row = options_row(o, i)); i++)
+		if (row->help)
+			help_row(row, to);
 	if (o->more)
 		fprintf(to, "\n%s\n", o->more);
 }

@@ -12,6 +12,9 @@
  *
  * --help and --version need no rows.  What isn't an option is an operand; operands and options
  * may be mixed.  Values point into argv: nothing is allocated.
+ *
+ * --help-as FORM, which --help doesn't mention, prints the same rows for other programs
+ * (options_forms.h): man pages and shell completion are made of it.
  */
 #ifndef PROXY_DAEMON_OPTIONS_H
 #define PROXY_DAEMON_OPTIONS_H
@@ -34,19 +37,31 @@ struct option_row {
 	option_set_fn *set;
 };
 
+/* What the first operand can be, in programs that have commands.  The parser doesn't look at it */
+struct option_command {
+	const char *name;	/* "why"; NULL: the command without a name */
+	const char *operands;	/* "PID [HOST]" */
+	const char *help;	/* a sentence */
+};
+
 /* Everything --help says, and all that can be given */
 struct options {
 	const char *program;
 	const char *const *usage;	/* "[OPTION]... PID HOST"; NULL behind the last */
-	const char *about;		/* below the usage */
+	const char *about;		/* below the usage; NULL: nothing, the commands tell */
 	const char *more;		/* below the options; NULL: nothing */
 	const struct option_row *rows;
 	size_t n;
+	const struct option_command *commands;
+	size_t n_commands;
 };
 
+typedef void options_print_fn(const struct options *o, FILE *to);
+
 struct options_found {
-	int operands;		/* argv[1] to argv[operands] */
-	bool help, version;
+	int operands;			/* argv[1] to argv[operands] */
+	options_print_fn *help;		/* what is to be printed, instead of all else; NULL: nothing */
+	bool version;
 };
 
 /*
@@ -55,8 +70,9 @@ struct options_found {
  */
 int options_parse(const struct options *o, int argc, char **argv, void *values,
 		  struct options_found *found, struct err *e) MUST_CHECK;
-void options_help(const struct options *o, FILE *to);
-void options_version(const struct options *o, FILE *to);
+options_print_fn options_help, options_version;
+/* The @i-th row, those that every program has come last; NULL behind them.  Without @help: hidden */
+const struct option_row *options_row(const struct options *o, size_t i);
 
 /* The usual setters */
 int option_text(void *field, const char *value, struct err *e);	/* const char * */

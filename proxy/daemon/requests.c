@@ -335,6 +335,17 @@ static int do_program(struct request *q, struct err *e)
 	return r ? r : PASSED_ON;
 }
 
+/* Who asks is to become the deputy of a program that is in a file: a session for that process */
+static int do_restore(struct request *q, struct err *e)
+{
+	const char *host;
+	int r = json_get_str(q->json, "host", &host, e);
+
+	if (!r)
+		r = children_origin(q->d->children, q->fd, q->who->uid, q->who->pid, q->who->uid, q->text, e);
+	return r ? r : PASSED_ON;
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 static const struct request_row {
@@ -345,6 +356,8 @@ static const struct request_row {
 	{ "why", MAY_OWNER, do_program },
 	{ "move", MAY_OWNER, do_program },
 	{ "home", MAY_OWNER, do_program },
+	{ "save", MAY_OWNER, do_program },
+	{ "restore", MAY_ALL, do_restore },
 	{ "ps", MAY_ALL, do_ps },
 	{ "peers", MAY_ALL, do_peers },
 	{ "identity", MAY_ALL, do_identity },

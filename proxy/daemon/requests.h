@@ -11,7 +11,8 @@
  *	{"do":"trust","name","address","identity"}	("pin" for "identity" does as well)
  *	{"do":"trust","name","token"}
  *	{"do":"untrust","name"}
- *	{"do":"why"|"move"|"home","pid":N,…}
+ *	{"do":"why"|"move"|"home"|"save","pid":N,…}
+ *	{"do":"restore","host":"NAME"}
  *
  * Every answer has a "text" for people.
  */

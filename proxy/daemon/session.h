@@ -11,6 +11,8 @@
  *	{"do":"why","pid":N[,"host":"NAME"]}		nothing is stopped
  *	{"do":"move","pid":N,"host":"NAME"}		also of a program that is elsewhere: it moves on
  *	{"do":"home","pid":N}
+ *	{"do":"save","pid":N[,"stop":true]}		into a file: FILE_WANTED, FILE_GIVEN, … (wire.def)
+ *	{"do":"restore","host":"NAME"}			out of it; the asking process becomes the deputy. "-": here
  * The session answers the client itself: PROGRESS any number of times, then one ANSWER:
  *	{"text":"sentence for people","reasons":[…reasons_to_json()…],"pause_ms":3.2,…}
  *	with code 0 or a negative errno.
@@ -43,6 +45,7 @@ struct session_env {
 	const struct identity *identity;
 	bool root;			/* mproxy runs as root */
 	int leash;			/* the session's end */
+	const char *only_user;		/* a target of this same machine: serves this one, whatever the policy; NULL */
 };
 
 /* All run in a forked child of their own, single-threaded, and return its exit status */

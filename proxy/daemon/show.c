@@ -25,7 +25,7 @@
  * Bytes of the printable character at @p, 0: there is none.  A byte from 0x80 on that is no part of
  * UTF-8, and U+0080 to U+009F, can command a terminal as ESC does
  */
-static size_t printable(const unsigned char *p)
+size_t show_printable(const unsigned char *p)
 {
 	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 :
 		     p[0] < 0xf5 ? 4 : 0;
@@ -41,12 +41,12 @@ static size_t printable(const unsigned char *p)
 }
 
 /* Copies @from with what isn't printable escaped.  Return: @to */
-static const char *harmless(char *to, size_t size, const char *from)
+const char *show_harmless(char *to, size_t size, const char *from)
 {
 	size_t n = 0;
 
 	while (from && *from && n + 5 < size) {
-		size_t len = printable((const unsigned char *)from);
+		size_t len = show_printable((const unsigned char *)from);
 
 		if (len) {
 			memcpy(to + n, from, len);
@@ -67,7 +67,7 @@ static const char *member(char *to, size_t size, const json *j, const char *key)
 	int64_t number;
 
 	if (json_as_str(v))
-		return harmless(to, size, json_as_str(v));
+		return show_harmless(to, size, json_as_str(v));
 	to[0] = 0;
 	if (!json_as_int(v, &number))
 		snprintf(to, size, "%" PRId64, number);
@@ -196,6 +196,9 @@ static void show_figures(FILE *to, const json *answer)
 		fprintf(to, "  it stood still for %.1f ms\n", (double)pause_us / 1000);
 	if (pages[0])
 		fprintf(to, "  %s pages were sent\n", pages);
+	member(pages, sizeof(pages), answer, "saved_pages");
+	if (pages[0])
+		fprintf(to, "  %s pages are in the file\n", pages);
 	if (mode[0])
 		fprintf(to, "  mode: %s\n", mode);
 }
@@ -265,7 +268,7 @@ static const char *cell_user(char *to, size_t size, const json *j)
 
 	if (!json_as_int(json_find(j, "uid"), &uid))
 		pw = getpwuid((uid_t)uid);
-	return pw ? harmless(to, size, pw->pw_name) : member(to, size, j, "uid");
+	return pw ? show_harmless(to, size, pw->pw_name) : member(to, size, j, "uid");
 }
 
 static const char *cell_where(char *to, size_t size, const json *j)
@@ -276,6 +279,8 @@ static const char *cell_where(char *to, size_t size, const json *j)
 	member(pid, sizeof(pid), j, "pid");
 	if (json_is_true(json_find(j, "guest")))
 		snprintf(to, size, "here, from %.100s (process %.20s)", peer, pid);
+	else if (!strcmp(peer, "-"))
+		snprintf(to, size, "here, behind its deputy");
 	else
 		snprintf(to, size, "on %.200s", peer);
 	return to;

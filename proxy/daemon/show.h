@@ -35,6 +35,11 @@ void show_peers(struct show *s, const json *answer);
 void show_why(struct show *s, int64_t code, const json *answer);
 void show_policy(struct show *s, const json *answer);
 
+/* Bytes of the printable character (UTF-8) at @p, which has a NUL at its end; 0: there is none */
+size_t show_printable(const unsigned char *p);
+/* @from, with what isn't printable escaped.  Return: @to */
+const char *show_harmless(char *to, size_t size, const char *from);
+
 /* Does it hold a reason that is more than a warning? */
 bool show_is_refused(const json *answer);
 

@@ -51,6 +51,7 @@ struct deputy {
 	pid_t ppid;
 	struct handles handles;
 	struct calls *calls;
+	pid_t self;			/* what the program knows as its own number: ours, unless it came from a file */
 	pid_t holder;			/* of our memory before the exec, until it has ended; 0 */
 	bool unreaped;			/* children changed, and the hub didn't take it */
 	pid_t *dying;			/* deputies of children that were waited for, and are still there */
@@ -122,7 +123,7 @@ static void tell_signal(struct deputy *d, struct wire_signal *m)
 {
 	uint8_t buf[64];
 
-	m->to = (uint32_t)getpid();
+	m->to = (uint32_t)d->self;
 	/* Without memory a signal is lost, as it would be in the kernel */
 	if (deputy_tell(d, WIRE_SIGNAL, buf, wire_put_signal(buf, sizeof(buf), m), -1))
 		return;
@@ -151,7 +152,7 @@ static void stop_as(struct deputy *d, int signo)
 
 static void tell_kin(struct deputy *d, pid_t kin, uint32_t status)
 {
-	struct wire_kin m = { .pid = (uint32_t)getpid(), .kin = (uint32_t)kin, .status = status };
+	struct wire_kin m = { .pid = (uint32_t)d->self, .kin = (uint32_t)kin, .status = status };
 	uint8_t buf[32];
 
 	if (deputy_tell(d, WIRE_KIN, buf, wire_put_kin(buf, sizeof(buf), &m), -1))
@@ -255,6 +256,7 @@ static void become_child(struct deputy *d, int hub)
 	drop_fd(&d->parent);
 	d->ppid = getppid();
 	d->unreaped = false;
+	d->self = getpid();
 	d->holder = 0;
 	d->n_dying = 0;
 	calls_forget(d->calls);
@@ -350,6 +352,21 @@ static void on_drop(struct deputy *d, const void *p, size_t len)
 	handle_drop(&d->handles, m.handle);
 }
 
+static void on_has(struct deputy *d, const void *p UNUSED, size_t len UNUSED)
+{
+	struct wire_deputy_has m = { .pid = (uint32_t)getpid() };
+	AUTO_FREE uint8_t *list = malloc(d->handles.n * 8 + 1), *buf = malloc(d->handles.n * 8 + 64);
+	struct bytes b = bytes_of(list, list ? d->handles.n * 8 : 0);
+
+	for (size_t i = 0; i < d->handles.n; i++) {
+		bytes_put_le(&b, d->handles.list[i].id, 4);
+		bytes_put_le(&b, (uint64_t)d->handles.list[i].fds[0], 4);
+	}
+	m.handles = (wire_blob){ list, (uint32_t)(d->handles.n * 8) };
+	if (list && buf && deputy_tell(d, WIRE_DEPUTY_HAS, buf, wire_put_deputy_has(buf, d->handles.n * 8 + 64, &m), -1))
+		return;
+}
+
 /**
  * on_reaped() - The program has waited for a child: now its deputy's number may be free again
  *
@@ -384,7 +401,7 @@ static const struct handler {
 } handlers[] = {
 	{ WIRE_STOPPED, on_stopped },	{ WIRE_EXITED, on_exited }, { WIRE_DEPUTY_LOST, on_lost },
 	{ WIRE_CALL, on_call },		{ WIRE_CANCEL, on_cancel }, { WIRE_WATCH, on_watch },
-	{ WIRE_DROP, on_drop },		{ WIRE_REAPED, on_reaped },
+	{ WIRE_DROP, on_drop },		{ WIRE_REAPED, on_reaped }, { WIRE_DEPUTY_HAS, on_has },
 };
 
 static void hear_hub(struct deputy *d)
@@ -440,8 +457,11 @@ static int start(struct deputy *d, const char *text)
 	if (rc || d->signals < 0)
 		return rc ? rc : d->signals;
 	deputy_set_limits();
+	/* it comes home by way of another session than the one that brought it here */
+	(void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 	if (getenv("MDEPUTY_COMM"))	/* ps shows the program's name */
 		(void)prctl(PR_SET_NAME, getenv("MDEPUTY_COMM"));
+	d->self = getenv("MDEPUTY_AS") ? atoi(getenv("MDEPUTY_AS")) : getpid();
 	d->holder = getenv("MDEPUTY_HOLDER") ? atoi(getenv("MDEPUTY_HOLDER")) : 0;
 	setup = deputy_read_memfd(fds[0], &len);
 	if (!setup)

@@ -19,6 +19,7 @@
  *
  * Start: MDEPUTY_HUB="LISTEN,LEADER"; LEADER is not a descriptor but the pid of the program.  And,
  * so that the socket's name goes with us, MDEPUTY_DIR, its directory's descriptor, and MDEPUTY_SOCKET.
+ * MDEPUTY_AS: the number that the program knows as LEADER's, for one that came from a file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +62,9 @@ struct one {			/* a deputy */
 	bool told_to_end;
 	bool left;		/* while we were held */
 	bool killed;		/* its process is being killed: EXITED will come */
+	bool asked;		/* what it holds: DEPUTY_HAS will come */
+	uint8_t *has;		/* its answer */
+	size_t has_len;
 	struct queue out;
 };
 
@@ -68,7 +72,10 @@ struct hub {
 	struct pump *pump;
 	int listener, greeting;
 	pid_t leader;
+	pid_t as;			/* what the program knows as its leader's number, 0: the same */
 	bool up, held, quit, deaf, lost;
+	bool holding;			/* HELD is due */
+	bool finished;			/* the keeper has ended: it needn't be told anything */
 	int dir;			/* where our socket has its name, -1: unknown */
 	int alone;			/* looks without a session and without a deputy */
 	struct one *list;
@@ -107,8 +114,10 @@ static void queue_pop(struct queue *q)
 
 static struct one *find(struct hub *h, pid_t pid)
 {
+	if (!pid || pid == h->as)
+		pid = h->leader;
 	for (size_t i = 0; i < h->n; i++)
-		if (h->list[i].pid == (pid ? pid : h->leader))
+		if (h->list[i].pid == pid)
 			return &h->list[i];
 	return NULL;
 }
@@ -157,18 +166,54 @@ static void to_all(struct hub *h, const void *p, size_t len)
 		to_deputy(&h->list[i], p, len);
 }
 
+/* Once every deputy has said what it holds.  Empty streams: too many messages wait for the keeper to fit in; the
+ * session asks again */
+static void say_held(struct hub *h)
+{
+	struct wire_deputy_held m = { .streams = { h->state, 0 } };
+	AUTO_FREE uint8_t *list = NULL;
+	size_t size = 0;
+	struct bytes b;
+	ssize_t n;
+
+	if (!h->holding)
+		return;
+	for (size_t i = 0; i < h->n; i++) {
+		if (h->list[i].asked)
+			return;
+		size += 8 + h->list[i].has_len;
+	}
+	h->holding = false;
+	list = malloc(size + 1);
+	b = bytes_of(list, list ? size : 0);
+	for (size_t i = 0; i < h->n; i++) {
+		bytes_put_le(&b, (uint64_t)h->list[i].pid, 4);
+		bytes_put_le(&b, h->list[i].has_len / 8, 4);
+		bytes_put(&b, h->list[i].has, h->list[i].has_len);
+	}
+	m.deputies = (wire_blob){ list, (uint32_t)size };
+	n = pump_state_get(h->pump, h->state, sizeof(h->state) - MIN(size, sizeof(h->state)));
+	m.streams.len = n > 0 && !b.bad ? (uint32_t)n : 0;
+	n = wire_put_deputy_held(h->out, sizeof(h->out), &m);
+	if (n < 0 || pump_send_local(h->pump, WIRE_DEPUTY_HELD, h->out, (size_t)n))
+		pump_detach(h->pump);
+}
+
 static void forget(struct hub *h, struct one *o)
 {
 	drop_fd(&o->sock);
+	free(o->has);
 	while (o->out.first)
 		queue_pop(&o->out);
 	*o = h->list[--h->n];
+	say_held(h);
 }
 
 /* It was killed, and so is its process */
 static void tell_killed(struct hub *h, pid_t pid)
 {
-	struct wire_signal m = { .signo = SIGKILL, .code = SI_KERNEL, .to = (uint32_t)pid };
+	struct wire_signal m = { .signo = SIGKILL, .code = SI_KERNEL,
+				 .to = (uint32_t)(pid == h->leader && h->as ? h->as : pid) };
 	ssize_t n = wire_put_signal(h->out, sizeof(h->out), &m);
 
 	if (n > 0 && pump_tell(h->pump, WIRE_SIGNAL, h->out, (size_t)n))
@@ -180,6 +225,8 @@ static void deputy_left(struct hub *h, struct one *o)
 	if (h->held && !o->told_to_end) {
 		drop_fd(&o->sock);
 		o->left = true;
+		o->asked = false;
+		say_held(h);
 		return;
 	}
 	if (o->told_to_end || !h->up || h->lost) {
@@ -193,6 +240,22 @@ static void deputy_left(struct hub *h, struct one *o)
 
 /* ---- from the deputies ------------------------------------------------------------------------------ */
 
+static void took_has(struct hub *h, const void *p, size_t len)
+{
+	struct wire_deputy_has m;
+	struct one *o = wire_get_deputy_has(p, len, &m) ? NULL : find(h, (pid_t)m.pid);
+
+	if (!o)
+		return;
+	free(o->has);
+	o->has = malloc(m.handles.len + 1);
+	o->has_len = o->has ? m.handles.len & ~7u : 0;
+	if (o->has)
+		memcpy(o->has, m.handles.p, o->has_len);
+	o->asked = false;
+	say_held(h);
+}
+
 static void from_deputy(struct hub *h, const struct wire_head *head, const void *p, size_t len, int *fd)
 {
 	struct wire_hub_join join;
@@ -200,6 +263,9 @@ static void from_deputy(struct hub *h, const struct wire_head *head, const void 
 	switch (head->type) {
 	case WIRE_DEPUTY_UP:
 		h->up = true;
+		break;
+	case WIRE_DEPUTY_HAS:
+		took_has(h, p, len);
 		break;
 	case WIRE_HUB_JOIN:
 		if (!wire_get_hub_join(p, len, &join) && *fd >= 0 && !add(h, (pid_t)join.pid, *fd)) {
@@ -321,11 +387,11 @@ static void on_continued(struct hub *h, const void *p, size_t len)
 
 static void hold(struct hub *h, bool on)
 {
-	struct wire_deputy_held m = { .streams = { h->state, 0 } };
-	uint8_t pids[4096];
-	struct bytes b = bytes_of(pids, sizeof(pids));
-	ssize_t n;
+	struct wire_deputy_has ask = { 0 };
+	uint8_t payload[64], buf[128];
+	ssize_t n = wire_put_deputy_has(payload, sizeof(payload), &ask);
 
+	n = n < 0 ? n : wire_pack(buf, sizeof(buf), WIRE_DEPUTY_HAS, 0, payload, (size_t)n);
 	pump_hold(h->pump, on);
 	h->held = on;
 	if (!on) {
@@ -336,15 +402,12 @@ static void hold(struct hub *h, bool on)
 			}
 		return;
 	}
-	/* Empty: too many messages wait for the keeper to fit in; the session asks again */
-	n = pump_state_get(h->pump, h->state, sizeof(h->state));
-	m.streams.len = n > 0 ? (uint32_t)n : 0;
-	for (size_t i = 0; i < h->n; i++)
-		bytes_put_le(&b, (uint64_t)h->list[i].pid, 4);
-	m.deputies = (wire_blob){ pids, (uint32_t)(b.at - pids) };
-	n = wire_put_deputy_held(h->out, sizeof(h->out), &m);
-	if (n > 0 && pump_send_local(h->pump, WIRE_DEPUTY_HELD, h->out, (size_t)n))
-		pump_detach(h->pump);
+	h->holding = true;
+	for (size_t i = 0; i < h->n && n > 0; i++) {
+		h->list[i].asked = h->list[i].sock >= 0;
+		to_deputy(&h->list[i], buf, (size_t)n);
+	}
+	say_held(h);
 }
 
 static void on_message(void *ctx, unsigned type, const void *p, size_t len)
@@ -353,20 +416,25 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 	uint8_t buf[WIRE_LOCAL_MAX];
 	ssize_t n = wire_pack(buf, sizeof(buf), type, 0, p, len);
 	struct wire_deputy_hold m;
+	struct wire_hub_quit quit;
 	uint32_t pid;
 	struct one *o;
 
 	if (type == WIRE_CONTINUED) {
 		on_continued(h, p, len);
 	} else if (type == WIRE_DROP || type == WIRE_REAPED || type == WIRE_DEPUTY_LOST) {
-		h->lost |= type == WIRE_DEPUTY_LOST;
 		if (n > 0)
 			to_all(h, buf, (size_t)n);
+		h->lost |= type == WIRE_DEPUTY_LOST;
+		for (size_t i = h->n; i-- > 0 && h->lost;)	/* what was waited for won't come */
+			if (h->list[i].sock < 0)
+				forget(h, &h->list[i]);
 	} else if (type == WIRE_DEPUTY_HOLD) {
 		if (!wire_get_deputy_hold(p, len, &m))
 			hold(h, m.hold);
 	} else if (type == WIRE_HUB_QUIT) {
-		h->quit = true;
+		if (!wire_get_hub_quit(p, len, &quit))
+			*(quit.code ? &h->finished : &h->quit) = true;
 	} else if (n > 0 && whose(type, p, len, &pid)) {
 		o = find(h, (pid_t)pid);
 		if ((!o || o->killed) && type == WIRE_CALL)
@@ -448,7 +516,11 @@ static int take_streams(struct hub *h, const void *p, size_t len, int *fds, int 
 static void say_up(struct hub *h)
 {
 	struct wire_deputy_up m = { .pid = h->up ? (uint32_t)h->leader : 0 };
-	ssize_t n = wire_put_deputy_up(h->out, sizeof(h->out), &m);
+	ssize_t n;
+
+	for (size_t i = 0; i < h->n; i++)
+		m.lost += h->list[i].left || h->list[i].killed;
+	n = wire_put_deputy_up(h->out, sizeof(h->out), &m);
 
 	/* If that fails the session hears nothing, and connects again */
 	if (n > 0 && pump_send_local(h->pump, WIRE_DEPUTY_UP, h->out, (size_t)n))
@@ -549,6 +621,7 @@ static int start(struct hub *h, const char *text)
 	if (flags < 0 || fcntl(h->listener, F_SETFD, FD_CLOEXEC) || fcntl(h->listener, F_SETFL, flags | O_NONBLOCK))
 		return -EBADF;
 	h->leader = (pid_t)leader;
+	h->as = getenv("MDEPUTY_AS") ? atoi(getenv("MDEPUTY_AS")) : 0;
 	h->greeting = -1;
 	h->pump = pump_new(&ops, h, NULL);
 	signals = deputy_take_signals();
@@ -579,7 +652,7 @@ static bool is_over(struct hub *h)
 {
 	if (h->n || h->held)
 		return false;
-	return h->lost || (h->up && pump_told(h->pump) && pump_written(h->pump));
+	return h->lost || (h->up && (h->finished || pump_told(h->pump)) && pump_written(h->pump));
 }
 
 static void turn(struct hub *h)

@@ -12,9 +12,11 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -276,4 +278,11 @@ const char *file_describe(const struct image_file *f, char *buf, size_t size)
 		 *id ? ", build-id " : "", id, strlen(id) > 8 ? "…" : "",
 		 *sum ? ", sha256 " : "", sum, strlen(sum) > 8 ? "…" : "");
 	return buf;
+}
+
+bool file_is_kernel_view(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC);
 }

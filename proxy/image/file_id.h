@@ -37,6 +37,9 @@ bool file_same_numbers(const struct image_file *a, const struct image_file *b);
 /* Type, permissions and the identity of @f from @st */
 void file_set_identity(struct image_file *f, const struct stat *st);
 
+/* In /proc or /sys: it has no content of its own, to compare */
+bool file_is_kernel_view(const char *path);
+
 /* "159992 bytes, build-id 1a2b3c4d…, sha256 9f86d081…", as far as it is known.  Return: @buf */
 const char *file_describe(const struct image_file *f, char *buf, size_t size);
 

@@ -64,6 +64,24 @@ struct image_bytes {
 #undef LIST
 #undef RECORD
 
+#define IMAGE_MOST_PROCESSES 100	/* of a tree */
+
+/* The processes of a tree: 0 is the one that the image is, the others hang on it */
+static inline size_t image_processes(const struct image *img)
+{
+	return 1 + img->n_others;
+}
+static inline struct image *image_process(const struct image *img, size_t i)
+{
+	return i ? &img->others[i - 1] : (struct image *)(uintptr_t)img;
+}
+
+/* In MEM: which process's memory or object.  @object 0: its address space */
+static inline uint32_t image_space(size_t process, uint32_t object)
+{
+	return (uint32_t)process << 16 | object;
+}
+
 /**
  * image_add() - One more, zeroed, element of a list; NULL when out of memory
  *

@@ -29,3 +29,16 @@ struct checksum128 checksum128(const void *p, size_t len)
 
 	return (struct checksum128){ .low = h.low64, .high = h.high64 };
 }
+
+struct checksum128 checksum128_of(const struct iovec *pieces, int n)
+{
+	XXH3_state_t state;
+	XXH128_hash_t h;
+
+	XXH3_128bits_reset(&state);
+	for (int i = 0; i < n; i++)
+		if (pieces[i].iov_len)
+			XXH3_128bits_update(&state, pieces[i].iov_base, pieces[i].iov_len);
+	h = XXH3_128bits_digest(&state);
+	return (struct checksum128){ .low = h.low64, .high = h.high64 };
+}

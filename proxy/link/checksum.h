@@ -19,5 +19,6 @@ struct checksum128 {
 /* XXH3, 64 bits, over all pieces as if they were one */
 uint64_t checksum64(const struct iovec *pieces, int n);
 struct checksum128 checksum128(const void *p, size_t len);
+struct checksum128 checksum128_of(const struct iovec *pieces, int n);	/* the same, of several */
 
 #endif

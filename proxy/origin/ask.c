@@ -5,10 +5,8 @@
 #include "proxy/origin/origin.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -17,6 +15,7 @@
 #include "proxy/daemon/greet.h"
 #include "proxy/image/file_id.h"
 #include "proxy/link/tls_connect.h"
+#include "proxy/origin/self.h"
 #include "proxy/target/check.h"
 
 #define CLOCK_ROUNDS 5
@@ -35,42 +34,6 @@ int ask_find_peer(struct origin *o, const char *name, struct peer *out, struct e
 			       name, name);
 	*out = *p;
 	return 0;
-}
-
-/*
- * This machine as its own target, for threads that can't have their numbers back outside a pid
- * namespace: a target's session as our child, over a socket pair.
- */
-static struct link *connect_self(struct origin *o, struct err *e)
-{
-	struct peer me = { .name = ASK_SELF, .addr = "self", .pin = "self" };
-	struct session_env env = *o->env;
-	int sv[2];
-	pid_t pid;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv)) {
-		err_set(e, -errno, "make a socket pair");
-		return NULL;
-	}
-	pid = fork();
-	if (!pid) {
-		sigset_t none;
-
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		dup2(sv[1], 3);
-		close_range(4, ~0U, 0);	/* our links and sockets must end when we do */
-		env.leash = -1;
-		env.root = false;
-		_exit(target_serve(&env, link_of_fd(3), &me));
-	}
-	close(sv[1]);
-	if (pid < 0) {
-		err_set(e, -errno, "fork");
-		close(sv[0]);
-		return NULL;
-	}
-	return link_of_fd(sv[0]);
 }
 
 static int say_hello(struct origin *o, struct target *t, bool why, struct err *e)
@@ -109,7 +72,7 @@ int ask_connect(struct origin *o, struct target *t, bool why, struct err *e)
 	int rc = 0;
 
 	if (!t->l && !strcmp(t->peer.name, ASK_SELF)) {
-		t->l = connect_self(o, e);
+		t->l = self_connect(o, e);
 		if (!t->l)
 			return e ? e->code : -EIO;
 	} else if (!t->l) {
@@ -133,6 +96,19 @@ int ask_connect(struct origin *o, struct target *t, bool why, struct err *e)
 	return rc;
 }
 
+/* File @index, counted through all processes of a tree */
+static int identify(struct image *survey, size_t index, const char *who, struct err *e)
+{
+	for (size_t p = 0; p < image_processes(survey); p++) {
+		struct image *img = image_process(survey, p);
+
+		if (index < img->n_files)
+			return file_identify(&img->files[index], e);
+		index -= img->n_files;
+	}
+	return err_say(e, -EBADMSG, "%s asks for an unknown file", who);
+}
+
 /* The survey goes out; the target names files that it must compare by content, and is asked again */
 int ask_offer(struct origin *o, struct target *t, struct image *survey, struct reasons *why, struct err *e)
 {
@@ -154,14 +130,17 @@ int ask_offer(struct origin *o, struct target *t, struct image *survey, struct r
 			reasons_free(&its);
 			return rc;
 		}
+		if (n && survey->saved_ns)
+			rc = err_say(e, -EPROTO, "%s wants to compare files that are only known from the image; is it of "
+				     "another version?", t->peer.name);
 		for (size_t i = 0; i < n && !rc; i++)
-			rc = wants[i] < survey->n_files ? file_identify(&survey->files[wants[i]], e)
-							: err_say(e, -EBADMSG, "%s asks for an unknown file", t->peer.name);
+			rc = identify(survey, wants[i], t->peer.name, e);
 		if (!rc && (!n || reasons_refusals(&its))) {
 			for (size_t i = 0; i < its.n; i++) {
 				reasons_add(why, its.list[i].code, its.list[i].rule, "%s", its.list[i].text);
 				if (why->n && !why->list[why->n - 1].where)
-					why->list[why->n - 1].where = strdup(t->peer.name);
+					why->list[why->n - 1].where = strdup(strcmp(t->peer.name, ASK_SELF) ? t->peer.name
+													   : o->env->host);
 			}
 			reasons_free(&its);
 			return 0;

@@ -60,7 +60,7 @@ static int keep_vdso(struct freeze *f, struct err *e)
 	return rc ? err_set(e, rc, "read the vdso") : 0;
 }
 
-int freeze_stop(struct freeze *f, const struct look *look, struct err *e)
+int freeze_threads(struct freeze *f, const struct look *look, struct err *e)
 {
 	int rc;
 
@@ -80,16 +80,36 @@ int freeze_stop(struct freeze *f, const struct look *look, struct err *e)
 	f->seized = true;
 	restart_take_notes(&f->notes, look->pid);
 	rc = tracee_freeze(&f->t, deadline_in_ms(FREEZE_DEADLINE_MS), e);
-	if (rc) {
-		f->seized = false;
-		return rc;
-	}
-	rc = look_at(&f->look, e);
-	if (!rc && reasons_refusals(&f->why))
-		rc = reasons_to_err(&f->why, e);
+	f->seized = !rc;
+	return rc;
+}
+
+int freeze_look(struct freeze *f, const pid_t *tree, size_t n, struct err *e)
+{
+	f->look.why = &f->why;		/* we may have been copied since */
+	f->look.tree = tree;
+	f->look.n_tree = n;
+	return look_at(&f->look, e);
+}
+
+int freeze_end(struct freeze *f, struct err *e)
+{
+	int rc = reasons_refusals(&f->why) ? reasons_to_err(&f->why, e) : 0;
+
 	if (!rc)
 		rc = leave_vdso(f, e);
 	return rc ? rc : keep_vdso(f, e);
+}
+
+int freeze_stop(struct freeze *f, const struct look *look, struct err *e)
+{
+	int rc = freeze_threads(f, look, e);
+
+	if (!rc)
+		rc = freeze_look(f, NULL, 0, e);
+	if (!rc)
+		rc = look_settle(&f->look, 1, e);
+	return rc ? rc : freeze_end(f, e);
 }
 
 int freeze_dump(struct freeze *f, struct err *e)

@@ -197,7 +197,7 @@ int handover_setup(const struct image *img, bool rest, struct err *e)
 		if (stays(img, &img->fds[i])) {
 			bytes_put_le(&s, (uint64_t)img->opens[img->fds[i].open].stream, 4);
 			bytes_put_le(&s, (uint64_t)img->fds[i].fd, 4);
-		} else if (rest) {
+		} else if (rest && !img->fds[i].cloexec) {	/* exec closes the others, and their numbers are the deputy's */
 			bytes_put_le(&c, (uint64_t)img->fds[i].fd, 4);
 		}
 	}

@@ -41,21 +41,48 @@
 
 #define LOW_MEMORY 0x10000	/* below any program, above any vm.mmap_min_addr that is usual */
 
-struct home {
-	struct origin *o;
-	struct image *img;
+/* One process of the program, at home still its deputy */
+struct comer {
+	pid_t pid;
+	const struct image *img;
 	struct tracee t;
 	struct inject i;
 	struct restore r;
 	struct fill fill;
-	uint8_t *held;		/* the deputy's pump, as it was when it was held */
-	size_t held_len;
+	struct restore_stay *stays;	/* what its deputy holds */
+	size_t n_stays;
 	int ours, theirs;	/* the socket pair into the body */
-	bool frozen, entered, execed, committed;
+	bool known, entered, execed;	/* known: its deputy has said what it holds */
+};
+
+struct home {
+	struct origin *o;
+	struct image *img;	/* of all processes */
+	struct comer *list;
+	size_t n;
+	struct restore_shared shared;
+	uint8_t *held;		/* the hub's pump, as it was when it was held */
+	size_t held_len;
+	bool frozen, committed;
 	size_t threads;		/* so many, and none may be numbered here */
 };
 
 /* ---- the target freezes and sends its image ------------------------------------------------------------ */
+
+static int list_comers(struct home *h, struct err *e)
+{
+	h->n = image_processes(h->img);
+	h->list = calloc(h->n, sizeof(*h->list));
+	if (!h->list)
+		return err_set(e, -ENOMEM, "bring the program home");
+	for (size_t i = 0; i < h->n; i++) {
+		const struct image *img = image_process(h->img, i);
+
+		h->list[i] = (struct comer){ .pid = (pid_t)img->pid, .img = img, .t.mem = -1, .ours = -1, .theirs = -1,
+					     .r.r.mem = -1, .r.sock = -1 };
+	}
+	return 0;
+}
 
 static int stage_freeze(void *ctx, struct err *e)
 {
@@ -71,7 +98,9 @@ static int stage_freeze(void *ctx, struct err *e)
 		rc = serve_until(h->o, WIRE_IMAGE, deadline_in_ms(TALK_MS), e);
 	if (!rc && wire_get_image(h->o->caught.buf, h->o->caught.len, &m))
 		rc = err_say(e, -EBADMSG, "the image can't be read");
-	return rc ? rc : image_from_json(m.manifest, strlen(m.manifest), &h->img, e);
+	if (!rc)
+		rc = image_from_json(m.manifest, strlen(m.manifest), &h->img, e);
+	return rc ? rc : list_comers(h, e);
 }
 
 static void undo_freeze(void *ctx)
@@ -95,19 +124,17 @@ static bool may_number_threads(void)
 }
 
 /* An image is a peer's word: what it names must be what this side's own policy and files allow */
-static int stage_check(void *ctx, struct err *e)
+static int check_one(struct home *h, const struct image *img, struct err *e)
 {
-	struct home *h = ctx;
-
-	if (h->img->pid != h->o->pid || (uid_t)h->img->euid != h->o->uid)
-		return err_say(e, -EINVAL, "the image is of process %d of uid %d, at home is process %d of uid %d",
-			       (int)h->img->pid, (int)h->img->euid, (int)h->o->pid, (int)h->o->uid);
-	if (h->img->n_threads > 1 && !may_number_threads()) {
-		h->threads = h->img->n_threads;
+	if ((uid_t)img->euid != h->o->uid)
+		return err_say(e, -EINVAL, "the image is of process %d of uid %d, at home is uid %d", (int)img->pid,
+			       (int)img->euid, (int)h->o->uid);
+	if (img->n_threads > 1 && !may_number_threads()) {
+		h->threads += img->n_threads;
 		return err_say(e, -EPERM, "only an mproxy that runs as root can give threads their numbers again");
 	}
-	for (size_t i = 0; i < h->img->n_files; i++) {
-		const struct image_file *f = &h->img->files[i];
+	for (size_t i = 0; i < img->n_files; i++) {
+		const struct image_file *f = &img->files[i];
 		struct stat st;
 
 		if (f->ship)
@@ -123,6 +150,19 @@ static int stage_check(void *ctx, struct err *e)
 	return 0;
 }
 
+static int stage_check(void *ctx, struct err *e)
+{
+	struct home *h = ctx;
+	int rc = 0;
+
+	if (h->img->pid != h->o->pid)
+		return err_say(e, -EINVAL, "the image is of process %d, at home is process %d", (int)h->img->pid,
+			       (int)h->o->pid);
+	for (size_t i = 0; i < h->n && !rc; i++)
+		rc = check_one(h, h->list[i].img, e);
+	return rc;
+}
+
 /* ---- the deputy lays down its work ------------------------------------------------------------------------------ */
 
 static int hold(struct origin *o, uint32_t on, struct err *e)
@@ -133,6 +173,72 @@ static int hold(struct origin *o, uint32_t on, struct err *e)
 			wire_put_deputy_hold(buf, sizeof(buf), &(struct wire_deputy_hold){ on }), e);
 }
 
+static struct comer *comer_of(struct home *h, uint32_t pid)
+{
+	for (size_t i = 0; i < h->n; i++)
+		if ((uint32_t)h->list[i].pid == pid)
+			return &h->list[i];
+	return NULL;
+}
+
+/* Every process has its deputy, and the other way round */
+static int take_deputies(struct home *h, const wire_blob *deputies, struct err *e)
+{
+	struct bytes b = bytes_of(deputies->p, deputies->len);
+
+	while (bytes_left(&b)) {
+		uint32_t pid = (uint32_t)bytes_get_le(&b, 4), n = (uint32_t)bytes_get_le(&b, 4);
+		struct comer *c = comer_of(h, pid);
+
+		if (b.bad || n > bytes_left(&b) / 8)
+			return err_say(e, -EBADMSG, "the hub's state can't be read");
+		if (!c)
+			return err_say(e, -EAGAIN, "process %u has just ended, or is about to: try again", pid);
+		free(c->stays);
+		c->stays = calloc(n + 1, sizeof(*c->stays));
+		if (!c->stays)
+			return err_set(e, -ENOMEM, "list what the deputies hold");
+		for (c->n_stays = 0; c->n_stays < n; c->n_stays++) {
+			c->stays[c->n_stays].id = (uint32_t)bytes_get_le(&b, 4);
+			c->stays[c->n_stays].fd = (int)bytes_get_le(&b, 4);
+		}
+		c->known = true;
+	}
+	for (size_t i = 0; i < h->n; i++)
+		if (!h->list[i].known)
+			return err_say(e, -ESRCH, "process %d has no deputy any more", (int)h->list[i].pid);
+	return 0;
+}
+
+static int take_held(struct home *h, const struct wire_deputy_held *m, struct err *e)
+{
+	int rc = m->streams.len ? take_deputies(h, &m->deputies, e) : 0;
+
+	if (rc || !m->streams.len)
+		return rc;
+	h->held = malloc(m->streams.len);
+	if (!h->held)
+		return err_set(e, -ENOMEM, "keep the hub's state");
+	memcpy(h->held, m->streams.p, m->streams.len);
+	h->held_len = m->streams.len;
+	return 0;
+}
+
+static int tell_taken(struct home *h, const struct image *img, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < img->n_opens && !rc; i++) {
+		const struct image_open *o = &img->opens[i];
+		struct wire_taken taken = { .stream = (uint32_t)o->stream, .offset = o->offset };
+		uint8_t buf[32];
+
+		if (o->kind == OPEN_TWIN && (o->flags & O_ACCMODE) == O_RDONLY)
+			rc = hub_tell(h->o, WIRE_TAKEN, buf, wire_put_taken(buf, sizeof(buf), &taken), e);
+	}
+	return rc;
+}
+
 /* What the program has read is taken out of the origin's pipes; then the hub stands still */
 static int stage_hold(void *ctx, struct err *e)
 {
@@ -140,30 +246,16 @@ static int stage_hold(void *ctx, struct err *e)
 	struct wire_deputy_held m;
 	int rc = 0;
 
-	for (size_t i = 0; i < h->img->n_opens && !rc; i++) {
-		const struct image_open *o = &h->img->opens[i];
-		struct wire_taken taken = { .stream = (uint32_t)o->stream, .offset = o->offset };
-		uint8_t buf[32];
-
-		if (o->kind == OPEN_TWIN && (o->flags & O_ACCMODE) == O_RDONLY)
-			rc = hub_tell(h->o, WIRE_TAKEN, buf, wire_put_taken(buf, sizeof(buf), &taken), e);
-	}
+	for (size_t i = 0; i < h->n && !rc; i++)
+		rc = tell_taken(h, h->list[i].img, e);
 	for (int tries = 0; !rc && !h->held_len && tries < 100; tries++) {
 		rc = hold(h->o, 1, e);
 		if (!rc)
 			rc = serve_until(h->o, WIRE_DEPUTY_HELD, deadline_in_ms(TALK_MS), e);
 		if (!rc && wire_get_deputy_held(h->o->caught.buf, h->o->caught.len, &m))
 			rc = err_say(e, -EBADMSG, "the hub's state can't be read");
-		if (!rc && m.deputies.len > 4)
-			return err_say(e, -ECHILD, "the program has %u other processes there, and only one can come home",
-				       m.deputies.len / 4 - 1);
-		if (rc || !m.streams.len)
-			continue;
-		h->held = malloc(m.streams.len);
-		if (!h->held)
-			return err_set(e, -ENOMEM, "keep the deputy's state");
-		memcpy(h->held, m.streams.p, m.streams.len);
-		h->held_len = m.streams.len;
+		if (!rc)
+			rc = take_held(h, &m, e);
 	}
 	return rc;
 }
@@ -186,57 +278,82 @@ static int highest(pid_t pid)
 	return n > 0 ? fds[n - 1] : 2;
 }
 
-static int stage_enter(void *ctx, struct err *e)
+static int enter_one(struct home *h, struct comer *c, struct err *e)
 {
-	struct home *h = ctx;
 	unsigned options = BODY_OPTIONS;
 	int rc;
 
-	h->t = (struct tracee){ .pid = h->o->pid, .mem = -1 };
-	rc = tracee_add_thread(&h->t, h->o->pid, NULL);
+	/* the session is attached to the first one's already */
+	if (c->pid != h->o->pid && ptrace(PTRACE_SEIZE, c->pid, 0, (void *)(uintptr_t)options))
+		return err_set(e, -errno, "attach to the deputy of process %d", (int)c->pid);
+	c->t = (struct tracee){ .pid = c->pid, .mem = -1 };
+	rc = tracee_add_thread(&c->t, c->pid, NULL);
 	if (!rc)
-		rc = tracee_interrupt(h->o->pid, deadline_in_ms(5000), e);
+		rc = tracee_interrupt(c->pid, deadline_in_ms(5000), e);
 	if (rc)
 		return rc;
-	h->entered = true;
-	if (ptrace(PTRACE_SETOPTIONS, h->o->pid, 0, (void *)(uintptr_t)options))
+	c->entered = true;
+	if (ptrace(PTRACE_SETOPTIONS, c->pid, 0, (void *)(uintptr_t)options))
 		return err_set(e, -errno, "trace the deputy");
-	h->t.threads[0].stopped = true;
-	rc = tracee_get_regs(h->o->pid, &h->t.threads[0].regs);
+	c->t.threads[0].stopped = true;
+	rc = tracee_get_regs(c->pid, &c->t.threads[0].regs);
 	if (!rc)
-		rc = tracee_get_sigmask(h->o->pid, &h->t.threads[0].sigmask);
+		rc = tracee_get_sigmask(c->pid, &c->t.threads[0].sigmask);
 	if (rc)
 		return err_set(e, rc, "read the deputy's registers");
-	rc = inject_open(&h->i, &h->t, deadline_in_ms(FREEZE_DEADLINE_MS), e);
+	rc = inject_open(&c->i, &c->t, deadline_in_ms(FREEZE_DEADLINE_MS), e);
 	if (!rc)
-		rc = inject_begin(&h->i, &h->t.threads[0], e);
-	return rc ? rc : bring_way_in(&h->i, highest(h->o->pid) + 1, &h->ours, &h->theirs, e);
+		rc = inject_begin(&c->i, &c->t.threads[0], e);
+	return rc ? rc : bring_way_in(&c->i, highest(c->pid) + 1, &c->ours, &c->theirs, e);
+}
+
+static int stage_enter(void *ctx, struct err *e)
+{
+	struct home *h = ctx;
+	int rc = 0;
+
+	for (size_t i = 0; i < h->n && !rc; i++)
+		rc = enter_one(h, &h->list[i], e);
+	return rc;
+}
+
+/* A deputy goes on; only the first one's stays traced */
+static int let_run(struct home *h, const struct comer *c)
+{
+	if (c->pid != h->o->pid)
+		return ptrace(PTRACE_DETACH, c->pid, 0, 0) ? -errno : 0;
+	return ptrace(PTRACE_SETOPTIONS, c->pid, 0, (void *)(uintptr_t)BODY_OPTIONS) || ptrace(PTRACE_CONT, c->pid, 0, 0)
+		       ? -errno
+		       : 0;
 }
 
 static void undo_enter(void *ctx)
 {
 	struct home *h = ctx;
 
-	if (!h->entered || h->execed)
-		return;
-	if (h->i.entry)
-		inject_close(&h->i);
-	if (ptrace(PTRACE_SETOPTIONS, h->o->pid, 0, (void *)(uintptr_t)BODY_OPTIONS) ||
-	    ptrace(PTRACE_CONT, h->o->pid, 0, 0))
-		log_warn("the deputy is gone");
-	drop_fd(&h->ours);
+	for (size_t i = 0; i < h->n; i++) {
+		struct comer *c = &h->list[i];
+
+		if (!c->entered || c->execed)
+			continue;
+		if (c->i.entry)
+			inject_close(&c->i);
+		if (let_run(h, c))
+			log_warn("the deputy of process %d is gone", (int)c->pid);
+		drop_fd(&c->ours);
+	}
 }
 
-static int write_strings(struct home *h, uint64_t *path, uint64_t *argv, uint64_t *envp)
+static int write_strings(struct comer *c, uint64_t *path, uint64_t *argv, uint64_t *envp)
 {
-	const char *comm = h->img->comm ? h->img->comm : "program";
-	uint64_t room = h->i.room, pointers[4] = { room + 8192, 0, 0, 0 };
-	int rc = tracee_write(&h->t, room + 8192, comm, strlen(comm) + 1);
+	const char *comm = c->img->comm ? c->img->comm : "program";
+	uint64_t room = c->i.room, pointers[4] = { room + 8192, 0, 0, 0 };
+	int rc = tracee_write(&c->t, room + 8192, comm, strlen(comm) + 1);
 
 	if (!rc)
-		rc = tracee_write(&h->t, room + 9000, h->img->exe, strlen(h->img->exe) + 1);
+		rc = tracee_write(&c->t, room + 9000, c->img->exe, strlen(c->img->exe) + 1);
 	if (!rc)
-		rc = tracee_write(&h->t, room + 8448, pointers, sizeof(pointers));
+		rc = tracee_write(&c->t, room + 8448, pointers, sizeof(pointers));
 	*path = room + 9000;
 	*argv = room + 8448;
 	*envp = room + 8456;
@@ -244,64 +361,119 @@ static int write_strings(struct home *h, uint64_t *path, uint64_t *argv, uint64_
 }
 
 /* From here on it isn't the deputy any more */
-static int stage_exec(void *ctx, struct err *e)
+static int exec_one(struct comer *c, struct err *e)
 {
-	struct home *h = ctx;
 	uint64_t path, argv, envp;
 	int rc;
 
-	if (!h->img->exe || strlen(h->img->exe) > 4096)
+	if (!c->img->exe || strlen(c->img->exe) > 4096)
 		return err_say(e, -EINVAL, "the image names no program");
-	rc = write_strings(h, &path, &argv, &envp);
+	c->r.base = highest(c->pid) + 1 + SOCK_MAX_FDS;
+	rc = write_strings(c, &path, &argv, &envp);
 	if (!rc)
-		rc = inject_must(&h->i, NULL, "keep a descriptor", e, SYS_fcntl,
-				 (uint64_t[6]){ (uint64_t)h->theirs, F_SETFD, 0 });
+		rc = inject_must(&c->i, NULL, "keep a descriptor", e, SYS_fcntl,
+				 (uint64_t[6]){ (uint64_t)c->theirs, F_SETFD, 0 });
 	/* half of a program must never run: if we die between here and COMMIT, so does the body */
-	if (!rc && ptrace(PTRACE_SETOPTIONS, h->o->pid, 0, (void *)(uintptr_t)(BODY_OPTIONS | PTRACE_O_EXITKILL)))
+	if (!rc && ptrace(PTRACE_SETOPTIONS, c->pid, 0, (void *)(uintptr_t)(BODY_OPTIONS | PTRACE_O_EXITKILL)))
 		rc = err_set(e, -errno, "trace the deputy");
 	if (!rc)
-		rc = inject_exec(&h->i, SYS_execve, (uint64_t[6]){ path, argv, envp }, e);
+		rc = inject_exec(&c->i, SYS_execve, (uint64_t[6]){ path, argv, envp }, e);
 	if (rc)
 		return rc;
-	h->execed = true;
-	free(h->t.threads);
-	drop_fd(&h->t.mem);
-	h->t.threads = NULL;
-	return body_pass_exec(h->o->pid, e);
+	c->execed = true;
+	free(c->t.threads);
+	drop_fd(&c->t.mem);
+	c->t.threads = NULL;
+	return body_pass_exec(c->pid, e);
+}
+
+/* What a deputy got since, or has at another number, is closed by no exec: its numbers are known */
+static int keep_stays(struct comer *c, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t k = 0; k < c->n_stays && !rc; k++)
+		rc = inject_must(&c->i, NULL, "keep a descriptor", e, SYS_fcntl,
+				 (uint64_t[6]){ (uint64_t)c->stays[k].fd, F_SETFD, 0 });
+	return rc;
+}
+
+static int stage_exec(void *ctx, struct err *e)
+{
+	struct home *h = ctx;
+	int rc = 0;
+
+	for (size_t i = 0; i < h->n && !rc; i++)
+		rc = keep_stays(&h->list[i], e);
+	for (size_t i = 0; i < h->n && !rc; i++)
+		rc = exec_one(&h->list[i], e);
+	return rc;
 }
 
 /* ---- the way back into mdeputy ------------------------------------------------------------------------------------ */
 
+static void make_restore(struct home *h, struct comer *c)
+{
+	c->r = (struct restore){ .img = c->img, .pid = c->pid, .sock = take_fd(&c->ours), .body_sock = c->theirs,
+				 .r.mem = -1, .home = true, .stays = c->stays, .n_stays = c->n_stays, .base = c->r.base,
+				 .shared = &h->shared };
+}
+
 /* A body that was not touched yet since its exec has no scratch area: it gets one, in its low memory */
-static int make_drivable(struct home *h, struct err *e)
+static int make_drivable(struct home *h, struct comer *c, struct err *e)
 {
 	struct rlimit files;
 
-	if (!h->r.pid)
-		h->r = (struct restore){ .img = h->img, .pid = h->o->pid, .sock = take_fd(&h->ours),
-					 .body_sock = h->theirs, .home = true };
+	if (!c->r.pid)
+		make_restore(h, c);
 	/* the image's own limit may be set already */
-	if (!prlimit(h->o->pid, RLIMIT_NOFILE, NULL, &files)) {
+	if (!prlimit(c->pid, RLIMIT_NOFILE, NULL, &files)) {
 		files.rlim_cur = files.rlim_max;
-		if (prlimit(h->o->pid, RLIMIT_NOFILE, &files, NULL))
+		if (prlimit(c->pid, RLIMIT_NOFILE, &files, NULL))
 			return err_set(e, -errno, "make room for descriptors");
 	}
-	if (!h->r.base)
-		h->r.base = highest(h->o->pid) + 1 + SOCK_MAX_FDS;
-	return h->r.r.scratch ? 0 : remote_open(&h->r.r, h->o->pid, LOW_MEMORY, e);
+	return c->r.r.scratch ? 0 : remote_open(&c->r.r, c->pid, LOW_MEMORY, e);
 }
 
-static int exec_deputy(struct home *h, struct err *e)
+/* What it will hold again: at the image's numbers, if it got that far */
+static int write_setup(const struct comer *c, struct err *e)
 {
-	struct remote *r = &h->r.r;
-	AUTO_FD int setup = handover_setup(h->img, false, e);
+	uint8_t *list, *buf;
+	struct wire_deputy_start m = { 0 };
+	AUTO_FD int fd = -1;
+	struct bytes b;
+	ssize_t n;
+
+	if (c->r.placed)
+		return handover_setup(c->img, false, e);
+	fd = memfd_create("deputy", MFD_CLOEXEC);
+	list = malloc(c->n_stays * 8 + 1);
+	buf = malloc(c->n_stays * 8 + 64);
+	b = bytes_of(list, list ? c->n_stays * 8 : 0);
+	for (size_t k = 0; k < c->n_stays; k++) {
+		bytes_put_le(&b, c->stays[k].id, 4);
+		bytes_put_le(&b, (uint64_t)c->stays[k].fd, 4);
+	}
+	m.handles = (wire_blob){ list, (uint32_t)(c->n_stays * 8) };
+	n = list && buf ? wire_put_deputy_start(buf, c->n_stays * 8 + 64, &m) : -ENOMEM;
+	if (n < 0 || fd < 0 || write(fd, buf, (size_t)n) != n)
+		n = err_set(e, n < 0 ? (int)n : -EIO, "describe the descriptors to the deputy");
+	free(list);
+	free(buf);
+	return n < 0 ? (int)n : take_fd(&fd);
+}
+
+static int exec_deputy(struct home *h, struct comer *c, struct err *e)
+{
+	struct remote *r = &c->r.r;
+	AUTO_FD int setup = write_setup(c, e);
 	AUTO_FD int hub = hub_call(h->o, e);
 	AUTO_FD int ours = -1;
 	AUTO_FD int its = -1;
 	char path[4096], text[64];
 	uint64_t at, env, argv;
 	uint64_t pointers[4] = { 0 };
-	int sv[2], fds[2], rc = hub < 0 ? hub : setup < 0 ? setup : make_drivable(h, e);
+	int sv[2], fds[2], rc = hub < 0 ? hub : setup < 0 ? setup : make_drivable(h, c, e);
 
 	if (!rc)
 		rc = sock_pair(sv, e);
@@ -310,63 +482,56 @@ static int exec_deputy(struct home *h, struct err *e)
 	ours = sv[0];
 	fds[0] = setup;
 	its = fds[1] = sv[1];
-	rc = hub_join(hub, h->o->pid, ours, e);
+	rc = hub_join(hub, c->pid, ours, e);
 	if (!rc)
-		rc = restore_give(&h->r, fds, 2, e);
+		rc = restore_give(&c->r, fds, 2, e);
 	for (int k = 0; k < 2 && !rc; k++)
-		rc = remote_call(r, NULL, e, "keep a descriptor", SYS_fcntl, (uint64_t)(h->r.base + k), F_SETFD, 0);
+		rc = remote_call(r, NULL, e, "keep a descriptor", SYS_fcntl, (uint64_t)(c->r.base + k), F_SETFD, 0);
 	snprintf(path, sizeof(path), "%s/mdeputy", h->o->env->libexec);
-	snprintf(text, sizeof(text), "MDEPUTY_FDS=%d,%d", h->r.base, h->r.base + 1);
+	snprintf(text, sizeof(text), "MDEPUTY_FDS=%d,%d", c->r.base, c->r.base + 1);
 	at = remote_put(r, path, strlen(path) + 1);
 	env = remote_put(r, text, strlen(text) + 1);
-	pointers[0] = remote_put(r, h->img->comm, strlen(h->img->comm) + 1);
+	pointers[0] = remote_put(r, c->img->comm, strlen(c->img->comm) + 1);
 	pointers[2] = env;
 	argv = remote_put(r, pointers, sizeof(pointers));
 	if (!rc)
 		rc = remote_exec(r, at, argv, argv + 16, e);
-	if (rc)
-		return rc;
-	if (ptrace(PTRACE_SETOPTIONS, h->o->pid, 0, (void *)(uintptr_t)BODY_OPTIONS) ||
-	    ptrace(PTRACE_CONT, h->o->pid, 0, 0))
-		return err_set(e, -errno, "let the deputy run");
-	return 0;
+	if (!rc && let_run(h, c))
+		rc = err_set(e, -errno, "let the deputy run");
+	return rc;
 }
 
 static void undo_exec(void *ctx)
 {
 	struct home *h = ctx;
-	struct err e = { 0 };
 
-	if (!h->execed)
-		return;
-	if (exec_deputy(h, &e)) {
-		log_err("the deputy couldn't be brought back: %s", e.text);
-		kill(h->o->pid, SIGKILL);
+	for (size_t i = 0; i < h->n; i++) {
+		struct err e = { 0 };
+
+		if (h->list[i].execed && exec_deputy(h, &h->list[i], &e)) {
+			log_err("the deputy of process %d couldn't be brought back: %s", (int)h->list[i].pid, e.text);
+			kill(h->list[i].pid, SIGKILL);
+		}
 	}
 }
 
 /* ---- rebuilding in place --------------------------------------------------------------------------------------------- */
 
-static bool stays_at_home(const struct image_open *o)
-{
-	return o->kind == OPEN_TWIN || o->kind == OPEN_PULLED;
-}
-
 /* What the deputy had open for itself and its exec didn't close */
-static int close_rest(struct home *h, struct err *e)
+static int close_rest(struct comer *c, struct err *e)
 {
 	AUTO_FREE int *fds = NULL;
-	int n = procfs_list(h->o->pid, "fd", &fds, e), rc = n < 0 ? n : 0;
+	int n = procfs_list(c->pid, "fd", &fds, e), rc = n < 0 ? n : 0;
 
 	for (int i = 0; i < n && !rc; i++) {
-		bool keep = fds[i] == h->r.body_sock;
+		bool keep = fds[i] == c->r.body_sock;
 
-		for (size_t k = 0; k < h->img->n_fds && !keep; k++)
-			keep = h->img->fds[k].fd == fds[i] && stays_at_home(&h->img->opens[h->img->fds[k].open]);
+		for (size_t k = 0; k < c->n_stays && !keep; k++)
+			keep = c->stays[k].fd == fds[i];
 		if (!keep)
-			rc = remote_do(&h->r.r, e, "close a descriptor", SYS_close, (uint64_t)fds[i]);
+			rc = remote_do(&c->r.r, e, "close a descriptor", SYS_close, (uint64_t)fds[i]);
 	}
-	return rc ? rc : remote_run(&h->r.r, e);
+	return rc ? rc : remote_run(&c->r.r, e);
 }
 
 static int take_pages(void *ctx, const struct frame *f, struct err *e)
@@ -374,38 +539,49 @@ static int take_pages(void *ctx, const struct frame *f, struct err *e)
 	struct home *h = ctx;
 	struct wire_mem_end end;
 	struct wire_mem m;
+	uint64_t pages = 0;
 
+	for (size_t i = 0; i < h->n; i++)
+		pages += h->list[i].fill.pages;
 	if (f->type == WIRE_MEM_END) {
-		if (wire_get_mem_end(f->payload, f->length, &end) || end.pages != h->fill.pages)
+		if (wire_get_mem_end(f->payload, f->length, &end) || end.pages != pages)
 			return err_say(e, -EBADMSG, "not all of the memory came");
 		return 0;
 	}
-	if (f->length < 12 || (f->length - 12) & 4095 || wire_get_mem(f->payload, 12, &m))
+	if (f->length < 12 || (f->length - 12) & 4095 || wire_get_mem(f->payload, 12, &m) || m.space >> 16 >= h->n)
 		return err_say(e, -EBADMSG, "memory came in a wrong form");
-	return fill_pages(&h->fill, m.space, m.addr, f->payload + 12, f->length - 12, e);
+	return fill_pages(&h->list[m.space >> 16].fill, m.space & 0xffff, m.addr, f->payload + 12, f->length - 12, e);
+}
+
+static int begin_one(struct home *h, struct comer *c, struct err *e)
+{
+	int rc;
+
+	make_restore(h, c);
+	rc = restore_begin(&c->r, e);
+	if (!rc)
+		rc = close_rest(c, e);
+	c->fill = (struct fill){ .mem = c->r.r.mem, .uffd = -1, .objects = c->r.objects,
+				 .n_objects = (uint32_t)c->img->n_objects };
+	return rc;
 }
 
 static int stage_rebuild(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
 	uint8_t buf[16];
-	int rc;
+	int rc = 0;
 
-	h->r = (struct restore){ .img = h->img, .pid = h->o->pid, .sock = take_fd(&h->ours), .body_sock = h->theirs,
-				 .home = true };
-	h->r.r.mem = -1;
-	rc = restore_begin(&h->r, e);
+	for (size_t i = 0; i < h->n && !rc; i++)
+		rc = begin_one(h, &h->list[i], e);
 	if (!rc)
-		rc = close_rest(h, e);
-	if (rc)
-		return rc;
-	h->fill = (struct fill){ .mem = h->r.r.mem, .uffd = -1, .objects = h->r.objects,
-				 .n_objects = (uint32_t)h->img->n_objects };
-	rc = serve_send(h->o, WIRE_SEND_MEM, buf,
-			wire_put_send_mem(buf, sizeof(buf), &(struct wire_send_mem){ 0 }), e);
+		rc = serve_send(h->o, WIRE_SEND_MEM, buf,
+				wire_put_send_mem(buf, sizeof(buf), &(struct wire_send_mem){ 0 }), e);
 	if (!rc)
 		rc = serve_memory(h->o, take_pages, h, e);
-	return rc ? rc : restore_finish(&h->r, e);
+	for (size_t i = 0; i < h->n && !rc; i++)
+		rc = restore_finish(&h->list[i].r, e);
+	return rc;
 }
 
 static int stage_commit(void *ctx, struct err *e)
@@ -446,19 +622,28 @@ static void requeue(struct home *h)
 		info.si_pid = (pid_t)s.pid;
 		info.si_uid = s.uid;
 		info.si_value.sival_ptr = (void *)(uintptr_t)s.value;
-		if (syscall(SYS_rt_sigqueueinfo, h->o->pid, info.si_signo, &info))
-			kill(h->o->pid, (int)s.signo);
+		if (!comer_of(h, s.to ? s.to : (uint32_t)h->o->pid))
+			continue;	/* it has ended since */
+		if (syscall(SYS_rt_sigqueueinfo, s.to ? (pid_t)s.to : h->o->pid, info.si_signo, &info))
+			kill(s.to ? (pid_t)s.to : h->o->pid, (int)s.signo);
 	}
 }
 
 static int stage_go(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
+	int rc = 0;
 
 	requeue(h);
 	hub_quit(h->o);		/* its copies of the program's pipe ends go */
 	h->o->home = true;
-	return restore_go(&h->r, e);
+	/* children first: their parents find them running */
+	for (size_t i = h->n; i-- > 0;) {
+		int its = restore_go(&h->list[i].r, rc ? NULL : e);
+
+		rc = rc ? rc : its;
+	}
+	return rc;
 }
 
 static const struct stage stages[] = {
@@ -490,8 +675,6 @@ int home_move(struct origin *o, struct err *e)
 		rc = err_say(e, -ENOLINK, "the link to %s is down; try again when it stands", o->target.peer.name);
 	if (!rc) {
 		h->o = o;
-		h->ours = h->theirs = -1;
-		h->t.mem = h->r.r.mem = h->r.sock = -1;
 		rc = stage_run(stages, ARRAY_SIZE(stages), h, progress, e);
 		if (rc && h->committed && !o->home)	/* there is no other copy: it must run */
 			rc = stage_go(h, e);
@@ -505,6 +688,10 @@ int home_move(struct origin *o, struct err *e)
 		err_wrap(e, rc, "process %d stays on %s", (int)o->pid, o->target.peer.name);
 	}
 	if (h) {
+		restore_forget_shared(&h->shared);
+		for (size_t i = 0; i < h->n; i++)
+			free(h->list[i].stays);
+		free(h->list);
 		image_free(h->img);
 		free(h->held);
 	}

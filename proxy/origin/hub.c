@@ -15,6 +15,7 @@
 
 #include "common/bytes.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/scope.h"
 #include "common/sock.h"
 
@@ -29,10 +30,10 @@ static void socket_path(const struct origin *o, char *path, size_t size)
 }
 
 /* In the child: nothing of the session's but the listening socket */
-static void NORETURN become_hub(const struct origin *o, int listening)
+static void NORETURN become_hub(const struct origin *o, int listening, pid_t as)
 {
-	char path[4096], text[64], dir[32], name[96];
-	char *argv[] = { (char *)"mdeputy-hub", NULL }, *envp[] = { text, dir, name, NULL };
+	char path[4096], text[64], dir[32], name[96], other[32];
+	char *argv[] = { (char *)"mdeputy-hub", NULL }, *envp[] = { text, dir, name, other, NULL };
 	int fds[2];
 	sigset_t none;
 
@@ -48,13 +49,14 @@ static void NORETURN become_hub(const struct origin *o, int listening)
 	snprintf(text, sizeof(text), "MDEPUTY_HUB=%d,%d", HUB_LISTEN, (int)o->pid);
 	snprintf(dir, sizeof(dir), "MDEPUTY_DIR=%d", HUB_DIR);
 	snprintf(name, sizeof(name), "MDEPUTY_SOCKET=%s.sock", o->sid);
+	snprintf(other, sizeof(other), "MDEPUTY_AS=%d", (int)as);
 	snprintf(path, sizeof(path), "%s/mdeputy", o->env->libexec);
 	execve(path, argv, envp);
 	_exit(127);
 }
 
 /* Twice forked: it is nobody's child who would wait for it */
-int hub_start(struct origin *o, struct err *e)
+static int start(struct origin *o, pid_t as, struct err *e)
 {
 	AUTO_FD int listening = -1;
 	char path[96];
@@ -69,7 +71,7 @@ int hub_start(struct origin *o, struct err *e)
 	if (!pid) {
 		pid = fork();
 		if (!pid)
-			become_hub(o, listening);
+			become_hub(o, listening, as);
 		_exit(pid < 0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
@@ -109,6 +111,40 @@ static int ask(int hub, unsigned type, const void *payload, ssize_t len, const i
 	if (n <= 0 || wire_unpack(buf, (size_t)n, &h, &p) || h.type != WIRE_HUB_OK || wire_get_hub_ok(p, h.length, &ok))
 		return err_say(e, n < 0 ? (int)n : -EPROTO, "the hub doesn't answer %s", wire_name(type));
 	return ok.code ? err_set(e, (int)ok.code, "the hub can't take %s", wire_name(type)) : 0;
+}
+
+int hub_open(struct origin *o, pid_t as, struct err *e)
+{
+	int rc = start(o, as, e);
+
+	if (!rc)
+		rc = o->hub = hub_call(o, e);
+	return rc < 0 ? rc : 0;
+}
+
+int hub_attach(struct origin *o, struct err *e)
+{
+	int rc = hub_hello(o->hub, e);
+
+	if (!rc)
+		o->relay.sock = take_fd(&o->hub);
+	return rc;
+}
+
+int hub_stream(int hub, pid_t pid, int fd, uint32_t id, bool out, uint64_t offset, struct err *e)
+{
+	AUTO_FD int pidfd = pidfd_open(pid, 0);
+	AUTO_FD int its = pidfd < 0 ? -1 : pidfd_getfd(pidfd, fd, 0);
+	uint8_t stream[16], buf[64];
+	struct bytes b = bytes_of(stream, sizeof(stream));
+	struct wire_hub_streams m = { { stream, sizeof(stream) } };
+
+	if (its < 0)
+		return err_set(e, -errno, "take descriptor %d of process %d", fd, (int)pid);
+	bytes_put_le(&b, id, 4);
+	bytes_put_le(&b, out, 4);
+	bytes_put_le(&b, offset, 8);
+	return ask(hub, WIRE_HUB_STREAMS, buf, wire_put_hub_streams(buf, sizeof(buf), &m), &its, 1, e);
 }
 
 int hub_streams(int hub, pid_t pid, const struct image *img, struct err *e)
@@ -165,6 +201,26 @@ int hub_hello(int hub, struct err *e)
 	return send_to(hub, WIRE_HUB_HELLO, buf, wire_put_hub_hello(buf, sizeof(buf), &m), NULL, 0, e);
 }
 
+bool hub_is_up(struct origin *o, unsigned *lost)
+{
+	AUTO_FD int fd = hub_call(o, NULL);
+	struct wire_deputy_up up = { 0 };
+	uint8_t buf[WIRE_LOCAL_MAX];
+	struct wire_head h;
+	const void *p;
+	ssize_t n;
+
+	if (fd < 0 || hub_hello(fd, NULL))
+		return false;
+	do	/* other things may come first */
+		n = sock_recv(fd, buf, sizeof(buf), NULL, NULL, deadline_in_ms(ANSWER_MS));
+	while (n > 0 && (wire_unpack(buf, (size_t)n, &h, &p) || h.type != WIRE_DEPUTY_UP));
+	if (n <= 0 || wire_get_deputy_up(p, h.length, &up))
+		return false;
+	*lost = up.lost;
+	return up.pid;
+}
+
 int hub_tell(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e)
 {
 	if (o->relay.sock < 0)
@@ -172,12 +228,23 @@ int hub_tell(struct origin *o, unsigned type, const void *payload, ssize_t len, 
 	return send_to(o->relay.sock, type, payload, len, NULL, 0, e);
 }
 
+void hub_finish(struct origin *o)
+{
+	struct wire_hub_quit m = { .code = 1 };
+	uint8_t buf[16];
+
+	if (o->relay.sock >= 0 && hub_tell(o, WIRE_HUB_QUIT, buf, wire_put_hub_quit(buf, sizeof(buf), &m), NULL))
+		log_debug("the hub has gone");
+}
+
 void hub_quit(struct origin *o)
 {
 	struct wire_hub_quit m = { 0 };
 	uint8_t buf[16];
 
-	if (hub_tell(o, WIRE_HUB_QUIT, buf, wire_put_hub_quit(buf, sizeof(buf), &m), NULL))
-		return;		/* it finds out by itself */
+	if (o->relay.sock < 0 && o->hub >= 0 && hub_attach(o, NULL))
+		drop_fd(&o->hub);
+	if (o->relay.sock >= 0 && hub_tell(o, WIRE_HUB_QUIT, buf, wire_put_hub_quit(buf, sizeof(buf), &m), NULL))
+		drop_fd(&o->relay.sock);	/* it finds out by itself */
 	drop_fd(&o->relay.sock);
 }

@@ -2,23 +2,30 @@
 /*
  * hub.h - The session's way to the hub of a program's deputies (proxy/deputy/hub.c)
  *
- *	hub_start()	a process of its own, that outlives the session
+ *	hub_open()	starts it, a process of its own that outlives the session, and calls it
  *	hub_call()	a connection that brings it something, before COMMIT and on a failed way home
- *	hub_hello()	the connection over which it pumps
+ *	hub_attach()	what hub_open() called becomes the connection over which it pumps
  */
 #ifndef PROXY_ORIGIN_HUB_H
 #define PROXY_ORIGIN_HUB_H
 
 #include "proxy/origin/origin.h"
 
-int hub_start(struct origin *o, struct err *e) MUST_CHECK;
+/* @as: the number that the program knows as its own, 0: that of its deputy */
+int hub_open(struct origin *o, pid_t as, struct err *e) MUST_CHECK;
+int hub_attach(struct origin *o, struct err *e) MUST_CHECK;
 int hub_call(struct origin *o, struct err *e) MUST_CHECK;	/* a descriptor */
 int hub_streams(int hub, pid_t pid, const struct image *img, struct err *e) MUST_CHECK;
+/* One stream, of descriptor @fd of process @pid */
+int hub_stream(int hub, pid_t pid, int fd, uint32_t id, bool out, uint64_t offset, struct err *e) MUST_CHECK;
 int hub_join(int hub, pid_t pid, int sock, struct err *e) MUST_CHECK;	/* @sock: to that deputy; stays the caller's */
 int hub_hello(int hub, struct err *e) MUST_CHECK;
+/* Is there one, and has COMMIT happened?  *@lost: so many of its deputies were killed */
+bool hub_is_up(struct origin *o, unsigned *lost);
 
 /* A message to the hub, over the session's own connection */
 int hub_tell(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e) MUST_CHECK;
-void hub_quit(struct origin *o);
+void hub_finish(struct origin *o);	/* the keeper has ended in order: no need to tell it anything */
+void hub_quit(struct origin *o);	/* whether it is attached already or not; idempotent */
 
 #endif

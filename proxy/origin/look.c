@@ -111,33 +111,67 @@ static int add_kin(struct look *l, pid_t pid, bool child)
 	return image_set_str(&k->comm, st.comm);
 }
 
-/* Those that stay: the parent, and the children.  A moved program's children have moved too, or are stand-ins */
-static int look_kin(struct look *l, pid_t ppid, struct err *e)
+bool look_moves(const struct look *l, pid_t pid)
+{
+	for (size_t i = 0; i < l->n_tree; i++)
+		if (l->tree[i] == pid)
+			return true;
+	return pid == l->pid;
+}
+
+int look_add_children(pid_t pid, pid_t **list, size_t *n)
 {
 	AUTO_FREE int *tids = NULL;
-	int n = procfs_list(l->pid, "task", &tids, e), rc = n < 0 ? n : 0;
+	int count = procfs_list(pid, "task", &tids, NULL);
 
-	if (!rc && ppid > 1)
-		rc = add_kin(l, ppid, false);
-	for (int i = 0; i < n && !rc; i++) {
+	for (int i = 0; i < count; i++) {
 		char text[65536], *at = text;
-		ssize_t len = procfs_read(l->pid, text, sizeof(text), "task/%d/children", tids[i]);
+		ssize_t len = procfs_read(pid, text, sizeof(text), "task/%d/children", tids[i]);
 
-		while (len > 0 && *at && !rc) {
-			pid_t pid = (pid_t)strtol(at, &at, 10);
+		while (len > 0 && *at) {
+			pid_t child = (pid_t)strtol(at, &at, 10), *more;
 
-			if (pid <= 0)
+			if (child <= 0)
 				break;
-			if (l->moved && !(l->stays && l->stays(l->ctx, pid)))
-				reasons_add(l->why, REASON_CHILDREN, NULL,
-					    "process %d was started by the program where it runs now; it can't move along yet",
-					    (int)pid);
-			else
-				rc = add_kin(l, pid, true);
+			more = realloc(*list, (*n + 1) * sizeof(*more));
+			if (!more)
+				return -ENOMEM;
+			*list = more;
+			more[(*n)++] = child;
 			at += strspn(at, " \n");
 		}
 	}
+	return 0;
+}
+
+/* Those that stay: the parent, and the children.  A moved program's children have moved too, or are stand-ins */
+static int look_kin(struct look *l, pid_t ppid, struct err *e)
+{
+	AUTO_FREE pid_t *children = NULL;
+	size_t n = 0;
+	int rc = look_add_children(l->pid, &children, &n);
+
+	if (!rc && ppid > 1 && (l->pid == (l->tree ? l->tree[0] : l->pid)))
+		rc = add_kin(l, ppid, false);
+	for (size_t i = 0; i < n && !rc; i++) {
+		if (look_moves(l, children[i]))
+			continue;
+		/* of a moved program's those that aren't stand-ins have ended, and weren't waited for */
+		rc = add_kin(l, children[i], true);
+	}
 	return rc ? err_set(e, rc, "look at the program's parent and children") : 0;
+}
+
+/* A session can only be inherited, or led: who is in another one than its parent can't be born again */
+static void look_place(struct look *l, const struct proc_stat *st)
+{
+	struct proc_stat parent;
+
+	if (!l->tree || l->pid == l->tree[0] || st->session == l->pid || procfs_stat(st->ppid, st->ppid, &parent, NULL))
+		return;
+	if (parent.session != st->session)
+		reasons_add(l->why, REASON_CHILDREN, NULL, "process %d (%s) isn't in the session of its parent any more",
+			    (int)l->pid, st->comm);
 }
 
 /* A namespace of its own is a container: its paths and pids mean something else here */
@@ -338,6 +372,7 @@ int look_process(struct look *l, struct err *e)
 	rc = image_set_str(&img->comm, st.comm);
 	if (!rc)
 		rc = look_kin(l, st.ppid, e);
+	look_place(l, &st);
 	if (l->moved)
 		s.no_new_privs = l->no_new_privs;
 	if (!rc)

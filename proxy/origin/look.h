@@ -18,6 +18,8 @@
 
 struct look {
 	pid_t pid;
+	const pid_t *tree;		/* all processes that move together, this one among them; NULL: it alone */
+	size_t n_tree;
 	const struct policy *policy;
 	struct image *img;		/* filled; the caller's */
 	struct reasons *why;		/* appended to; the caller's */
@@ -30,9 +32,14 @@ struct look {
 	bool no_new_privs;		/* of a moved program: as it was before our filter set it */
 	uint64_t twins;			/* of a moved program: the device of the files that are pulled twins; 0: none */
 	void *ctx;
+	uint64_t *inodes;		/* look_at() to look_settle(): of each of the image's opens */
 };
 
-int look_at(struct look *l, struct err *e) MUST_CHECK;		/* everything */
+int look_at(struct look *l, struct err *e) MUST_CHECK;		/* everything of one process, but: */
+int look_settle(struct look *looks, size_t n, struct err *e) MUST_CHECK;	/* what it shares, and with whom */
+bool look_moves(const struct look *l, pid_t pid);		/* does it move along? */
+/* Children of @pid, appended to the malloc'ed list */
+int look_add_children(pid_t pid, pid_t **list, size_t *n) MUST_CHECK;
 int look_process(struct look *l, struct err *e) MUST_CHECK;	/* identity, credentials, limits, mm */
 int look_areas(struct look *l, struct err *e) MUST_CHECK;
 int look_descriptors(struct look *l, struct err *e) MUST_CHECK;

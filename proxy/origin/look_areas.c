@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "common/scope.h"
+#include "common/stub.h"
 #include "proxy/trace/procfs.h"
 
 static const char gone[] = " (deleted)";
@@ -40,6 +41,7 @@ static const struct {
 	{ "[anon_shmem:", VMA_OBJECT, 0, NULL },
 	{ "/dev/zero", VMA_OBJECT, 0, NULL },
 	{ "/memfd:", VMA_OBJECT, 0, NULL },
+	{ "/dev/shm/", VMA_OBJECT, 0, NULL },		/* with its name gone: as good as anonymous */
 	{ "/SYSV", -1, REASON_SYSV_SHM, "the program has a System V shared memory segment attached" },
 	{ "/[aio]", -1, REASON_AIO, "the program has an asynchronous I/O context" },
 	{ "anon_inode:[io_uring]", -1, REASON_IO_URING, "the program has an io_uring ring" },
@@ -103,8 +105,8 @@ static int classify(struct look *l, const struct map_entry *m, struct image_vma 
 	for (size_t k = 0; k < ARRAY_SIZE(special); k++) {
 		if (strncmp(m->name, special[k].prefix, strlen(special[k].prefix)))
 			continue;
-		if (!strcmp(special[k].prefix, "/dev/zero") && !ends_with(m->name, gone))
-			break;			/* the device itself */
+		if (!strncmp(special[k].prefix, "/dev/", 5) && (!ends_with(m->name, gone) || m->perms[3] != 's'))
+			break;			/* the device itself, or a file */
 		v->kind = special[k].kind < 0 ? VMA_ANON : special[k].kind;
 		if (special[k].kind < 0)
 			reasons_add(l->why, special[k].code, NULL, "%s (%s)", special[k].text, m->name);
@@ -144,8 +146,31 @@ static int each_area(void *ctx, const struct map_entry *m, struct err *e)
 	v->shared = m->perms[3] == 's';
 	v->prot = (m->perms[0] == 'r' ? PROT_READ : 0) | (m->perms[1] == 'w' ? PROT_WRITE : 0) |
 		  (m->perms[2] == 'x' ? PROT_EXEC : 0);
+	if (!m->offset && ends_with(m->name, "/libmshim.so"))
+		l->img->shim_base = m->start;
 	look_flags(l, m);
 	return classify(l, m, v, e);
+}
+
+/* The stub's page is made anew wherever the program is: it isn't the program's own */
+static void leave_stub_out(struct look *l)
+{
+	struct image *img = l->img;
+
+	for (size_t i = 0; i < img->n_vmas; i++) {
+		const struct image_vma *v = &img->vmas[i];
+
+		if (v->start >= CALL_STUB + CALL_STUB_LEN || v->end <= CALL_STUB)
+			continue;
+		if (v->start == CALL_STUB && v->end == CALL_STUB + CALL_STUB_LEN && v->kind == VMA_ANON && img->shim_base) {
+			memmove(&img->vmas[i], &img->vmas[i + 1], (img->n_vmas - i - 1) * sizeof(img->vmas[0]));
+			img->n_vmas--;
+		} else {
+			reasons_add(l->why, REASON_MAPPING, NULL, "the program has memory at %#lx, which is needed there",
+				    CALL_STUB);
+		}
+		return;
+	}
 }
 
 /* Gives areas the flags that smaps told of them before; false if one is new */
@@ -183,6 +208,8 @@ int look_areas(struct look *l, struct err *e)
 	struct image *img = l->img;
 	int rc = procfs_maps(l->pid, !l->before, each_area, l, e);
 
+	if (!rc)
+		leave_stub_out(l);
 	if (!rc && l->before && !flags_from_before(l))
 		rc = procfs_maps(l->pid, true, again_with_flags, l, e);
 	for (size_t i = 0; !rc && i < img->n_vmas; i++)

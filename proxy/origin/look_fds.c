@@ -72,13 +72,6 @@ static int look_regular(struct look *l, struct one_fd *d, struct err *e)
 
 #define PULLED_BASE 0x10000	/* handles of what is pulled: above any stream's id */
 
-static int is_pulled(struct look *l, struct image_open *o)
-{
-	o->kind = OPEN_PULLED;
-	o->stream = PULLED_BASE + (o - l->img->opens);
-	return 0;
-}
-
 static int look_char_device(struct look *l, struct one_fd *d, struct err *e)
 {
 	unsigned major_no = major(d->st.st_rdev);
@@ -86,8 +79,9 @@ static int look_char_device(struct look *l, struct one_fd *d, struct err *e)
 	if (policy_path(l->policy, d->link, NULL) == POLICY_LOCAL)
 		return look_regular(l, d, e);
 	if ((major_no >= 136 && major_no <= 143) || major_no == 4 || major_no == 5)
-		return is_pulled(l, d->o);
-	reasons_add(l->why, REASON_DEVICE, NULL, "descriptor %d is the device %s", d->fd, d->link);
+		d->o->kind = OPEN_PULLED;	/* a terminal */
+	else
+		reasons_add(l->why, REASON_DEVICE, NULL, "descriptor %d is the device %s", d->fd, d->link);
 	return 0;
 }
 
@@ -222,7 +216,7 @@ static int look_memfd(struct look *l, struct one_fd *d, struct err *e)
 			o = &l->img->objects[i];
 	if (!o) {
 		o = image_add(l->img, objects);
-		if (!o || image_set_str(&o->name, d->link + strlen("/memfd:")))
+		if (!o || image_set_str(&o->name, strrchr(d->link, '/') + (strncmp(d->link, "/memfd:", 7) ? 1 : 7)))
 			return err_set(e, -ENOMEM, "list a memfd");
 		if (strlen(o->name) > sizeof(gone) - 1)
 			o->name[strlen(o->name) - sizeof(gone) + 1] = 0;
@@ -240,6 +234,12 @@ static int look_memfd(struct look *l, struct one_fd *d, struct err *e)
 	d->o->kind = OPEN_MEMFD;
 	d->o->file = o - l->img->objects;
 	return 0;
+}
+
+/* shm_open(3), and its name is gone: memory that only who has it open can have */
+static int look_shm(struct look *l, struct one_fd *d, struct err *e)
+{
+	return S_ISREG(d->st.st_mode) && !d->st.st_nlink ? look_memfd(l, d, e) : look_regular(l, d, e);
 }
 
 /* @path or one of the directories above it, if it is the inode.  Shortens @path to it */
@@ -334,6 +334,7 @@ static const struct fd_kind {
 	{ "anon_inode:[io_uring]", 0, look_io_uring },
 	{ "anon_inode:", 0, look_other },
 	{ "/memfd:", 0, look_memfd },
+	{ "/dev/shm/", 0, look_shm },
 	{ "pipe:", 0, look_pipe },
 	{ NULL, S_IFIFO, look_pipe },
 	{ NULL, S_IFSOCK, look_socket },
@@ -416,7 +417,7 @@ struct others {
 };
 
 /* Looks through everybody's descriptors (those we may see) for the pipes in @list */
-static void find_others(pid_t but, struct others *list, size_t n)
+static void find_others(const struct look *l, struct others *list, size_t n)
 {
 	AUTO_DIR DIR *proc = opendir("/proc");
 	struct dirent *de;
@@ -426,7 +427,7 @@ static void find_others(pid_t but, struct others *list, size_t n)
 		pid_t pid = atoi(de->d_name);
 		int count;
 
-		if (pid <= 0 || pid == but || pid == getpid())
+		if (pid <= 0 || look_moves(l, pid) || pid == getpid())
 			continue;
 		count = procfs_list(pid, "fd", &fds, NULL);
 		for (int i = 0; i < count; i++) {
@@ -460,65 +461,165 @@ static void find_others(pid_t but, struct others *list, size_t n)
  * After the freeze: who else holds pipes was found out just before it, and walking through all
  * processes takes milliseconds.  False if there is a pipe that is new since.
  */
-static bool others_from_before(const struct look *l, struct others *list)
+static bool others_from_before(const struct look *l, struct others *list, size_t n)
 {
 	const struct image *b = l->before;
 
-	for (size_t i = 0; b && i < l->img->n_pipes; i++) {
+	for (size_t i = 0; b && i < n; i++) {
 		size_t k;
 
 		for (k = 0; k < b->n_pipes && b->pipes[k].inode != list[i].inode; k++)
 			;
 		if (k == b->n_pipes)
 			return false;
-		for (size_t n = 0; n < b->n_opens; n++) {
-			if (b->opens[n].file != (int64_t)k)
+		for (size_t o = 0; o < b->n_opens; o++) {
+			if (b->opens[o].file != (int64_t)k)
 				continue;
-			list[i].writers |= b->opens[n].kind == OPEN_TWIN || b->opens[n].kind == OPEN_PULLED;
-			list[i].readers |= b->opens[n].kind == OPEN_PULLED;
+			list[i].writers |= b->opens[o].kind == OPEN_TWIN || b->opens[o].kind == OPEN_PULLED;
+			list[i].readers |= b->opens[o].kind == OPEN_PULLED;
 		}
 	}
 	return b != NULL;
 }
 
-/* Decides for each pipe: inside, or a twin's; and gives twins their stream's id */
-static int settle_pipes(struct look *l)
+/* All pipes of all processes, each once.  Return: how many, or -ENOMEM */
+static ssize_t list_pipes(const struct look *looks, size_t n, struct others **out)
 {
-	struct image *img = l->img;
-	AUTO_FREE struct others *o = calloc(img->n_pipes + 1, sizeof(*o));
+	struct others *list = NULL;
+	size_t count = 0;
 
-	if (!o)
-		return -ENOMEM;
-	for (size_t i = 0; i < img->n_pipes; i++)
-		o[i].inode = img->pipes[i].inode;
-	if (!l->moved && img->n_pipes && !others_from_before(l, o))
-		find_others(l->pid, o, img->n_pipes);
-	for (size_t i = 0; i < img->n_pipes; i++) {
-		bool reads = false, writes = false, pulled, inside;
-		uint32_t stream = l->stream_of ? l->stream_of(l->ctx, o[i].inode) : 0;
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < looks[i].img->n_pipes; k++) {
+			uint64_t inode = looks[i].img->pipes[k].inode;
+			struct others *more;
+			size_t at;
 
-		for (size_t k = 0; k < img->n_opens; k++) {
-			uint64_t mode = img->opens[k].flags & O_ACCMODE;
+			for (at = 0; at < count && list[at].inode != inode; at++)
+				;
+			if (at < count)
+				continue;
+			more = realloc(list, (count + 1) * sizeof(*more));
+			if (!more) {
+				free(list);
+				return -ENOMEM;
+			}
+			list = more;
+			list[count++] = (struct others){ .inode = inode };
+		}
+	*out = list;
+	return (ssize_t)count;
+}
 
-			if (img->opens[k].kind != OPEN_PIPE || img->opens[k].file != (int64_t)i)
+static bool is_pipe(const struct image *img, const struct image_open *o, uint64_t inode)
+{
+	return o->kind == OPEN_PIPE && o->file >= 0 && img->pipes[o->file].inode == inode;
+}
+
+/* Decides for one pipe: inside, or a twin's; pushed, or pulled */
+static void settle_pipe(struct look *looks, size_t n, const struct others *o, uint32_t id)
+{
+	uint32_t stream = looks[0].stream_of ? looks[0].stream_of(looks[0].ctx, o->inode) : 0;
+	bool reads = false, writes = false, inside, pulled, moved = looks[0].moved;
+
+	for (size_t p = 0; p < n; p++)
+		for (size_t k = 0; k < looks[p].img->n_opens; k++) {
+			uint64_t mode = looks[p].img->opens[k].flags & O_ACCMODE;
+
+			if (!is_pipe(looks[p].img, &looks[p].img->opens[k], o->inode))
 				continue;
 			reads |= mode != O_WRONLY;
 			writes |= mode != O_RDONLY;
 		}
-		inside = l->moved ? !stream : reads && writes && !o[i].readers && !o[i].writers;
-		pulled = !inside && ((reads && writes) || (reads && o[i].readers));
-		for (size_t k = 0; k < img->n_opens && !inside; k++) {
-			if (img->opens[k].kind != OPEN_PIPE || img->opens[k].file != (int64_t)i)
+	inside = moved ? !stream : reads && writes && !o->readers && !o->writers;
+	pulled = !inside && !moved && ((reads && writes) || (reads && o->readers));
+	for (size_t p = 0; p < n && !inside; p++)
+		for (size_t k = 0; k < looks[p].img->n_opens; k++) {
+			struct image_open *one = &looks[p].img->opens[k];
+
+			if (!is_pipe(looks[p].img, one, o->inode))
 				continue;
-			if (pulled && !l->moved) {
-				is_pulled(l, &img->opens[k]);
-				continue;
+			one->kind = pulled ? OPEN_PULLED : OPEN_TWIN;
+			one->stream = stream ? stream : id;
+		}
+}
+
+static int settle_pipes(struct look *looks, size_t n)
+{
+	AUTO_FREE struct others *list = NULL;
+	ssize_t count = list_pipes(looks, n, &list);
+
+	if (count < 0)
+		return (int)count;
+	if (count && !looks[0].moved && (n > 1 || !others_from_before(&looks[0], list, (size_t)count)))
+		find_others(&looks[0], list, (size_t)count);
+	for (ssize_t i = 0; i < count; i++)
+		settle_pipe(looks, n, &list[i], (uint32_t)i + 1);
+	return 0;
+}
+
+/* ---- descriptions that several processes have --------------------------------------------------- */
+
+struct place {
+	size_t process;
+	int fd;				/* one of its numbers there */
+	struct image_open *o;
+	uint64_t inode;
+};
+
+/* A descriptor of each open file description of each process */
+static ssize_t list_opens(struct look *looks, size_t n, struct place **out)
+{
+	struct place *list = NULL;
+	size_t count = 0;
+
+	for (size_t p = 0; p < n; p++) {
+		struct image *img = looks[p].img;
+
+		for (size_t k = 0; k < img->n_opens; k++) {
+			struct place *more = realloc(list, (count + 1) * sizeof(*more));
+			size_t f;
+
+			if (!more) {
+				free(list);
+				return -ENOMEM;
 			}
-			img->opens[k].kind = OPEN_TWIN;
-			img->opens[k].stream = stream ? stream : (uint32_t)i + 1;
+			list = more;
+			for (f = 0; f < img->n_fds && img->fds[f].open != (int64_t)k; f++)
+				;
+			list[count++] = (struct place){ p, f < img->n_fds ? (int)img->fds[f].fd : -1, &img->opens[k],
+							looks[p].inodes[k] };
 		}
 	}
-	return 0;
+	*out = list;
+	return (ssize_t)count;
+}
+
+/* kcmp(2): forked processes share descriptions.  What is pulled gets its handle here: one a description */
+static int settle_opens(struct look *looks, size_t n)
+{
+	AUTO_FREE struct place *list = NULL;
+	ssize_t count = list_opens(looks, n, &list);
+	uint32_t handle = PULLED_BASE;
+
+	for (ssize_t i = 0; i < count; i++) {
+		struct image_open *o = list[i].o;
+		ssize_t k = n > 1 ? 0 : i;
+
+		for (; k < i; k++)
+			if (list[k].inode == list[i].inode && list[k].process != list[i].process &&
+			    !syscall(SYS_kcmp, looks[list[k].process].pid, looks[list[i].process].pid, KCMP_FILE,
+				     list[k].fd, list[i].fd))
+				break;
+		if (k < i) {
+			if (!list[k].o->shared)
+				list[k].o->shared = k + 1;
+			o->shared = list[k].o->shared;
+			o->stream = o->kind == OPEN_PULLED ? list[k].o->stream : o->stream;
+		} else if (o->kind == OPEN_PULLED && !looks[0].moved) {
+			o->stream = handle++;
+		}
+	}
+	return count < 0 ? (int)count : 0;
 }
 
 /* Shared memory with a process that stays */
@@ -541,7 +642,7 @@ static void settle_objects(struct look *l)
 	while (proc && (de = readdir(proc))) {
 		pid_t pid = atoi(de->d_name);
 
-		if (pid <= 0 || pid == l->pid || pid == getpid())
+		if (pid <= 0 || look_moves(l, pid) || pid == getpid())
 			continue;
 		if (procfs_maps(pid, false, someone_maps, l, NULL) == -EEXIST)
 			reasons_add(l->why, REASON_SHARED_MEMORY, NULL, "process %d, which stays, shares its memory",
@@ -549,20 +650,36 @@ static void settle_objects(struct look *l)
 	}
 }
 
+int look_settle(struct look *looks, size_t n, struct err *e)
+{
+	int rc = settle_pipes(looks, n);
+
+	if (!rc)
+		rc = settle_opens(looks, n);
+	for (size_t i = 0; i < n && !rc; i++) {
+		settle_objects(&looks[i]);
+		free(looks[i].inodes);
+		looks[i].inodes = NULL;
+	}
+	return rc ? err_set(e, rc, "find out who shares what") : 0;
+}
+
 int look_descriptors(struct look *l, struct err *e)
 {
-	AUTO_FREE uint64_t *inodes = NULL;
 	AUTO_FREE int *fds = NULL;
+	AUTO_FREE uint64_t *by_fd = NULL;
 	int n = procfs_list(l->pid, "fd", &fds, e), rc = n < 0 ? n : 0;
 
 	for (int i = 0; i < n && !rc; i++)
-		rc = look_one(l, fds[i], &inodes, e);
-	if (!rc)
-		rc = settle_pipes(l);
-	if (!rc)
-		settle_objects(l);
+		rc = look_one(l, fds[i], &by_fd, e);
 	if (l->img->n_objects > IMAGE_MOST_OBJECTS)
 		reasons_add(l->why, REASON_SHARED_MEMORY, NULL, "the program has %zu pieces of shared memory, %d can be moved",
 			    l->img->n_objects, IMAGE_MOST_OBJECTS);
+	free(l->inodes);
+	l->inodes = calloc(l->img->n_opens + 1, sizeof(*l->inodes));
+	if (!rc && !l->inodes)
+		rc = err_set(e, -ENOMEM, "list the descriptors");
+	for (size_t i = 0; i < l->img->n_fds && !rc; i++)
+		l->inodes[l->img->fds[i].open] = by_fd[i];
 	return rc;
 }

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mem_send.h - The memory of a frozen program goes over the link
+ * mem_send.h - The memory of a program goes over the link
  *
- * Only pages that are the program's own: anonymous ones, and those of private file mappings that
- * it has written to.  Pages of zeros don't travel.  Memory is read in large pieces straight into
- * the buffer that is sent.
+ * Of a frozen one (mem_walk.h says which pages), or of one that is in a file.
  */
 #ifndef PROXY_ORIGIN_MEM_SEND_H
 #define PROXY_ORIGIN_MEM_SEND_H
@@ -14,8 +12,23 @@
 #include "proxy/image/image.h"
 #include "proxy/link/link.h"
 
-/* @pid: as this process's /proc knows it.  *@pages counts what was sent */
-int mem_send(struct link *l, pid_t pid, const struct image *img, uint64_t *pages, int64_t deadline,
+/*
+ * Of process @process of @tree: objects that an earlier one has are left out.  @pid: as this process's
+ * /proc knows it.  *@pages is what was sent, added
+ */
+int mem_send(struct link *l, pid_t pid, const struct image *tree, size_t process, uint64_t *pages, int64_t deadline,
 	     struct err *e) MUST_CHECK;
+
+struct mem_run {
+	uint32_t space;		/* 0: the program, n: object n-1 */
+	uint64_t addr;
+	const void *p;		/* until the next run is asked for */
+	size_t len;		/* whole pages, at most 1 MiB */
+};
+
+/* The next run: 1; 0: that was all; or a negative errno */
+typedef int mem_source_fn(void *ctx, struct mem_run *m, struct err *e);
+int mem_send_from(struct link *l, mem_source_fn *next, void *ctx, uint64_t *pages, int64_t deadline,
+		  struct err *e) MUST_CHECK;
 
 #endif

@@ -8,17 +8,19 @@
 #include "proxy/origin/origin.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/scope.h"
 #include "common/stage.h"
-#include "proxy/image/cpu.h"
 #include "proxy/origin/hub.h"
 #include "proxy/origin/mem_send.h"
 #include "proxy/origin/pipes.h"
+#include "proxy/origin/tree.h"
 
 #define CAP_BIT(n) (1ULL << (n))
 #define CAP_CHECKPOINT_RESTORE_NR 40
@@ -26,18 +28,32 @@
 int move_look(struct origin *o, struct err *e)
 {
 	struct look l = { .pid = o->pid, .policy = o->env->policy, .why = &o->why };
-	int rc;
+	int rc = tree_look(&l, o->tree, &o->survey, e);
 
-	o->survey = calloc(1, sizeof(*o->survey));
-	if (!o->survey)
-		return err_set(e, -ENOMEM, "look at the program");
-	l.img = o->survey;
-	rc = look_at(&l, e);
-	if (!rc)
-		rc = cpu_describe(o->survey, e);
 	if (!rc && (image_set_str(&o->survey->sid, o->sid) || image_set_str(&o->survey->host, o->env->host)))
-		rc = -ENOMEM;
+		rc = err_set(e, -ENOMEM, "look at the program");
 	return rc;
+}
+
+/* ---- the processes that move ------------------------------------------------------------------------------ */
+
+static struct freeze *freeze_of(void *ctx, size_t i)
+{
+	struct origin *o = ctx;
+
+	if (!i)
+		return &o->freeze;
+	if (!o->others[i - 1]) {
+		o->others[i - 1] = calloc(1, sizeof(*o->others[i - 1]));
+		if (o->others[i - 1])
+			o->others[i - 1]->handover.sock = -1;
+	}
+	return o->others[i - 1] ? &o->others[i - 1]->freeze : NULL;
+}
+
+static struct handover *handover_of(struct origin *o, size_t i)
+{
+	return i ? &o->others[i - 1]->handover : &o->handover;
 }
 
 static int stage_look(void *ctx, struct err *e)
@@ -77,40 +93,31 @@ static int stage_clocks(void *ctx, struct err *e)
 	return ask_clocks(o, &o->target, e);
 }
 
+/* A tree's processes come and go: what is prepared for them must wait until they are frozen */
 static int stage_prepare(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
 
-	return ask_prepare(o, &o->target, o->survey, e);
+	return o->tree ? 0 : ask_prepare(o, &o->target, o->survey, e);
 }
 
 static int stage_hub(void *ctx, struct err *e)
 {
-	struct origin *o = ctx;
-	int rc = hub_start(o, e);
-
-	if (!rc)
-		rc = o->hub = hub_call(o, e);
-	return rc < 0 ? rc : 0;
+	return hub_open(ctx, 0, e);
 }
 
 static void undo_hub(void *ctx)
 {
-	struct origin *o = ctx;
-
-	if (o->relay.sock < 0 && o->hub >= 0 && !hub_hello(o->hub, NULL))
-		o->relay.sock = take_fd(&o->hub);
-	hub_quit(o);
-	drop_fd(&o->hub);
+	hub_quit(ctx);
 }
 
-static int stage_freeze(void *ctx, struct err *e)
+int move_freeze(struct origin *o, struct err *e)
 {
-	struct origin *o = ctx;
 	struct look l = { .pid = o->pid, .policy = o->env->policy, .before = o->survey };
 	int rc;
 
 	o->frozen_at = clock_ns(CLOCK_MONOTONIC);
+	o->n_frozen = 1;
 	rc = freeze_stop(&o->freeze, &l, e);
 	/* attached: from here on only the right to give threads their old numbers is needed */
 	if (!rc)
@@ -120,28 +127,81 @@ static int stage_freeze(void *ctx, struct err *e)
 	return rc;
 }
 
+/* All of a tree, and then the target hears which processes there are */
+static int freeze_tree(struct origin *o, struct err *e)
+{
+	struct look l = { .pid = o->pid, .policy = o->env->policy };
+	struct image whole;
+	int rc;
+
+	o->frozen_at = clock_ns(CLOCK_MONOTONIC);
+	rc = tree_freeze(&l, true, freeze_of, o, &o->n_frozen, e);
+	if (!rc)
+		rc = origin_keep_capabilities(CAP_BIT(CAP_CHECKPOINT_RESTORE_NR), e);
+	if (rc)
+		return rc;
+	whole = tree_image(freeze_of, o, o->n_frozen);
+	rc = ask_offer(o, &o->target, &whole, &o->why, e);
+	if (!rc && reasons_refusals(&o->why))
+		rc = reasons_to_err(&o->why, e);
+	if (!rc)
+		rc = ask_prepare(o, &o->target, &whole, e);
+	free(whole.others);
+	return rc;
+}
+
+static int stage_freeze(void *ctx, struct err *e)
+{
+	struct origin *o = ctx;
+
+	return o->tree ? freeze_tree(o, e) : move_freeze(o, e);
+}
+
 static void undo_freeze(void *ctx)
 {
 	struct origin *o = ctx;
 
-	freeze_thaw(&o->freeze);
+	for (size_t i = o->n_frozen; i-- > 0;)
+		freeze_thaw(freeze_of(o, i));
 }
 
 static int stage_save(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
-	int rc = freeze_dump(&o->freeze, e);
+	int rc = 0;
 
-	o->handover.f = &o->freeze;
-	return rc ? rc : pipes_keep(o->pid, o->freeze.img, false, e);
+	for (size_t i = 0; i < o->n_frozen && !rc; i++) {
+		handover_of(o, i)->f = freeze_of(o, i);
+		rc = freeze_dump(freeze_of(o, i), e);
+		if (!rc)
+			rc = pipes_keep(freeze_of(o, i)->t.pid, freeze_of(o, i)->img, false, e);
+	}
+	return rc;
 }
 
 static int stage_send_state(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
-	AUTO_FREE char *text = image_to_json(o->freeze.img);
+	struct image whole = tree_image(freeze_of, o, o->n_frozen);
+	AUTO_FREE char *text = image_to_json(&whole);
 
+	free(whole.others);
 	return text ? talk_send_text(o->target.l, WIRE_IMAGE, text, e) : err_set(e, -ENOMEM, "write the image");
+}
+
+static int bring_one(struct origin *o, size_t i, const char *deputy, struct err *e)
+{
+	struct handover *h = handover_of(o, i);
+	pid_t pid = h->f->t.pid;
+	int rc = handover_bring(h, deputy, e);
+
+	if (!rc)
+		rc = hub_streams(o->hub, pid, h->f->img, e);
+	if (!rc)
+		rc = hub_join(o->hub, pid, h->sock, e);
+	if (!rc)
+		drop_fd(&h->sock);
+	return rc;
 }
 
 /* While the target maps the areas.  The session's file says from here on that there may be a copy */
@@ -153,35 +213,31 @@ static int stage_bring(void *ctx, struct err *e)
 
 	snprintf(path, sizeof(path), "%s/mdeputy", o->env->libexec);
 	rc = origin_note_session(o, NULL, e);
-	if (!rc)
-		rc = handover_bring(&o->handover, path, e);
-	if (!rc)
-		rc = hub_streams(o->hub, o->pid, o->freeze.img, e);
-	if (!rc)
-		rc = hub_join(o->hub, o->pid, o->handover.sock, e);
-	if (rc)
-		return rc;
-	drop_fd(&o->handover.sock);
-	rc = hub_hello(o->hub, e);
-	if (!rc)
-		o->relay.sock = take_fd(&o->hub);
-	return rc;
+	for (size_t i = 0; i < o->n_frozen && !rc; i++)
+		rc = bring_one(o, i, path, e);
+	return rc ? rc : hub_attach(o, e);
 }
 
 static void undo_bring(void *ctx)
 {
-	handover_back(&((struct origin *)ctx)->handover);
+	struct origin *o = ctx;
+
+	for (size_t i = o->n_frozen; i-- > 0;)
+		if (handover_of(o, i)->f)
+			handover_back(handover_of(o, i));
 }
 
 static int stage_memory(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
+	struct image whole = tree_image(freeze_of, o, o->n_frozen);
 	struct wire_mem_end m = { 0 };
 	uint8_t buf[16];
 	int rc = talk_expect(o->target.l, WIRE_FILLABLE, &o->t, deadline_in_ms(TALK_MS), e);
 
-	if (!rc)
-		rc = mem_send(o->target.l, o->pid, o->freeze.img, &m.pages, NO_DEADLINE, e);
+	for (size_t i = 0; i < o->n_frozen && !rc; i++)
+		rc = mem_send(o->target.l, freeze_of(o, i)->t.pid, &whole, i, &m.pages, NO_DEADLINE, e);
+	free(whole.others);
 	o->pages = m.pages;
 	return rc ? rc : talk_send(o->target.l, WIRE_MEM_END, buf, wire_put_mem_end(buf, sizeof(buf), &m), e);
 }
@@ -193,26 +249,58 @@ static int stage_ready(void *ctx, struct err *e)
 	return talk_expect(o->target.l, WIRE_READY, &o->t, deadline_in_ms(TALK_MS), e);
 }
 
+static int set_exitkill(const struct tracee *t, bool on)
+{
+	unsigned options = t->options | (on ? PTRACE_O_EXITKILL : 0);
+
+	return ptrace(PTRACE_SETOPTIONS, t->pid, 0, (void *)(uintptr_t)options) ? -errno : 0;
+}
+
+/*
+ * The first process is the program's: when it is a deputy there is no way back.  The others follow at
+ * once.  One that can't (out of memory: all else was tried) is lost, here and there; and if we die
+ * meanwhile those that are left die too, so that none runs twice.
+ */
 static int stage_commit(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
+	int rc = 0;
 
-	int rc = handover_commit(&o->handover, e);
-
+	for (size_t i = 1; i < o->n_frozen && !rc; i++)
+		if (set_exitkill(&freeze_of(o, i)->t, true))
+			rc = err_set(e, -errno, "hand over process %d", (int)freeze_of(o, i)->t.pid);
+	if (!rc)
+		rc = handover_commit(&o->handover, e);
 	o->committed = !rc;
+	for (size_t i = 1; i < o->n_frozen && !rc; i++) {
+		pid_t pid = freeze_of(o, i)->t.pid;
+		struct err its = { 0 };
+
+		if (handover_commit(handover_of(o, i), &its)) {
+			log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "process %d of the program is lost: %s", (int)pid, its.text);
+			kill(pid, SIGKILL);
+		}
+	}
+	for (size_t i = 1; i < o->n_frozen && rc; i++)
+		if (set_exitkill(&freeze_of(o, i)->t, false))
+			log_warn("process %d is gone", (int)freeze_of(o, i)->t.pid);
 	return rc;
 }
 
-/* The deputy runs; the program does as soon as GO arrives.  What fails here is repeated by serve.c */
+/* The deputies run; the program does as soon as GO arrives.  What fails here is repeated by serve.c */
 static int stage_go(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
-	int rc = serve_begin(o, e);
+	int rc;
 
+	for (size_t i = 1; i < o->n_frozen; i++)
+		ptrace(PTRACE_DETACH, freeze_of(o, i)->t.pid, 0, 0);
+	rc = serve_begin(o, e);
 	if (!rc)
 		rc = serve_until(o, WIRE_RUNNING, deadline_in_ms(TALK_MS), e);
 	o->paused_ns = clock_ns(CLOCK_MONOTONIC) - o->frozen_at;
-	handover_drop_holder(&o->handover);
+	for (size_t i = 0; i < o->n_frozen; i++)
+		handover_drop_holder(handover_of(o, i));
 	return rc;
 }
 
@@ -255,7 +343,8 @@ int move_away(struct origin *o, struct err *e)
 	if (rc && o->committed) {
 		/* nobody may say that it failed, only that it isn't running yet */
 		log_warn("committed, not yet running: %s", e->text);
-		handover_drop_holder(&o->handover);
+		for (size_t i = 0; i < o->n_frozen; i++)
+			handover_drop_holder(handover_of(o, i));
 		serve_recover(o);
 		return 0;
 	}

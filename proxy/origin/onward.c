@@ -26,6 +26,7 @@ struct onward {
 	struct image *survey;
 	char *image;
 	bool frozen, noted, committed;
+	bool tree;		/* of several processes */
 };
 
 static int caught_text(struct origin *o, char **text, struct err *e)
@@ -52,8 +53,9 @@ static int stage_survey(void *ctx, struct err *e)
 	if (!rc)
 		rc = image_from_json(text, strlen(text), &w->survey, e);
 	/* what its processor had, the program may use: the present target's passed the check for ours */
-	if (!rc)
-		rc = cpu_describe(w->survey, e);
+	for (size_t i = 0; !rc && i < image_processes(w->survey); i++)
+		rc = cpu_describe(image_process(w->survey, i), e);
+	w->tree = !rc && w->survey->n_others;
 	return rc;
 }
 
@@ -80,7 +82,24 @@ static int stage_ask(void *ctx, struct err *e)
 	reasons_free(&why);
 	if (!rc)
 		rc = ask_clocks(w->o, &w->next, e);
-	return rc ? rc : ask_prepare(w->o, &w->next, w->survey, e);
+	/* processes come and go: for several it is prepared when they are frozen */
+	return rc || w->tree ? rc : ask_prepare(w->o, &w->next, w->survey, e);
+}
+
+static int prepare_tree(struct onward *w, struct err *e)
+{
+	AUTO_IMAGE struct image *img = NULL;
+	struct reasons why = { 0 };
+	int rc = image_from_json(w->image, strlen(w->image), &img, e);
+
+	for (size_t i = 0; !rc && i < image_processes(img); i++)
+		rc = cpu_describe(image_process(img, i), e);
+	if (!rc)
+		rc = ask_offer(w->o, &w->next, img, &why, e);
+	if (!rc && reasons_refusals(&why))
+		rc = reasons_to_err(&why, e);
+	reasons_free(&why);
+	return rc ? rc : ask_prepare(w->o, &w->next, img, e);
 }
 
 static int stage_freeze(void *ctx, struct err *e)
@@ -94,7 +113,9 @@ static int stage_freeze(void *ctx, struct err *e)
 	rc = serve_send(w->o, WIRE_FREEZE, buf, wire_put_freeze(buf, sizeof(buf), &(struct wire_freeze){ 0 }), e);
 	if (!rc)
 		rc = serve_until(w->o, WIRE_IMAGE, deadline_in_ms(TALK_MS), e);
-	return rc ? rc : caught_text(w->o, &w->image, e);
+	if (!rc)
+		rc = caught_text(w->o, &w->image, e);
+	return rc || !w->tree ? rc : prepare_tree(w, e);
 }
 
 static void undo_freeze(void *ctx)

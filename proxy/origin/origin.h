@@ -9,6 +9,8 @@
  *	serve.c		after COMMIT: hub and keeper talk, signals, broken links
  *	onward.c	from the target to a third host
  *	home.c		and back
+ *	save.c		into a file
+ *	revive.c	and out of it
  */
 #ifndef PROXY_ORIGIN_ORIGIN_H
 #define PROXY_ORIGIN_ORIGIN_H
@@ -29,6 +31,12 @@ struct target {
 	char host[65];			/* as it calls itself */
 	char mode[8];			/* "root" or "user" */
 	int64_t monotonic_offset, boottime_offset, clock_difference;
+};
+
+/* One process of a tree that moves, besides the first */
+struct moving {
+	struct freeze freeze;
+	struct handover handover;
 };
 
 /* Takes a MEM frame of the present target's, and MEM_END */
@@ -53,6 +61,9 @@ struct origin {
 
 	struct image *survey;
 	struct reasons why;
+	bool tree;			/* descendants move along */
+	struct moving *others[IMAGE_MOST_PROCESSES];	/* they, parents before their children */
+	size_t n_frozen;		/* processes; the first one's are the next two fields */
 	struct freeze freeze;
 	struct handover handover;
 	struct target target;		/* where it goes, then where it is */
@@ -60,6 +71,9 @@ struct origin {
 	uint64_t pages;
 	struct talk t;
 
+	int self;			/* who starts this machine's own target sessions with root's rights; -1 */
+	uid_t asker;			/* whose process asked for a program to be restored */
+	bool restored;			/* its program came from a file: its home is nowhere */
 	bool committed;
 
 	/* from COMMIT on */
@@ -88,6 +102,8 @@ void origin_progress(struct origin *o, const char *stage);
 void origin_report(struct origin *o, const char *state);		/* up the leash */
 int origin_note_session(struct origin *o, const char *next, struct err *e) MUST_CHECK;	/* sessions/SID.json */
 void origin_forget_session(struct origin *o);
+/* Is the process the one we know, and is it the deputy?  1, 0 (it never committed), -ESRCH (it's gone) */
+int origin_is_deputy(struct origin *o) MUST_CHECK;
 int origin_keep_capabilities(uint64_t caps, struct err *e) MUST_CHECK;
 
 #define ASK_SELF "-"	/* the name of this machine as a target: no peer can have it */
@@ -103,6 +119,7 @@ void ask_abort(struct target *t);
 
 /* ---- move.c ------------------------------------------------------------------------------------------- */
 int move_look(struct origin *o, struct err *e) MUST_CHECK;
+int move_freeze(struct origin *o, struct err *e) MUST_CHECK;	/* undone by freeze_thaw() */
 int move_away(struct origin *o, struct err *e) MUST_CHECK;
 
 /* ---- serve.c ------------------------------------------------------------------------------------------ */
@@ -120,6 +137,10 @@ int serve_discard(struct origin *o, struct err *e) MUST_CHECK;
 int serve_new_target(struct origin *o, struct target *next, struct err *e) MUST_CHECK;
 int serve_connect_hub(struct origin *o, struct err *e) MUST_CHECK;
 void serve_lost(struct origin *o, const char *reason);
+
+/* ---- save.c, revive.c ------------------------------------------------------------------------------------ */
+int save_program(struct origin *o, bool stop, struct err *e) MUST_CHECK;	/* answers the client */
+int revive_program(struct origin *o, const char *host, struct err *e) MUST_CHECK;
 
 /* ---- onward.c, home.c ----------------------------------------------------------------------------------- */
 int onward_move(struct origin *o, const char *host, struct err *e) MUST_CHECK;

@@ -234,6 +234,7 @@ static void from_target(struct origin *o, const struct frame *f)
 		break;
 	case WIRE_DISCARDED:
 		o->discarded = true;	/* the keeper has nothing left to do: it ended, or was told to */
+		hub_finish(o);
 		o->over = o->deputy_gone;
 		break;
 	case WIRE_FAIL: {
@@ -338,6 +339,11 @@ static void request(struct origin *o, const char *text)
 	if (!rc && !strcmp(what, "why"))
 		rc = err_say(&e, -EINVAL, "process %d runs on %s; move it on with mmigrate %d HOST, or home", (int)o->pid,
 			     o->target.peer.name, (int)o->pid);
+	if (!rc && !strcmp(what, "save"))
+		rc = err_say(&e, -EINVAL, "process %d is a deputy; only a program that is at home can be saved", (int)o->pid);
+	if (!rc && !strcmp(what, "home") && o->restored)
+		rc = err_say(&e, -EINVAL, "E_IMAGE_HOME: process %d stands for a program that was restored from a file: it "
+			     "has no home to go to; it can move to another host", (int)o->pid);
 	if (!rc && strcmp(what, "move") && strcmp(what, "home"))
 		rc = err_say(&e, -EINVAL, "unknown request %s", what);
 	if (!rc)

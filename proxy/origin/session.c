@@ -34,6 +34,7 @@
 #include "common/sock.h"
 #include "proxy/link/identity.h"
 #include "proxy/origin/hub.h"
+#include "proxy/origin/self.h"
 #include "proxy/target/keeper.h"
 #include "proxy/trace/procfs.h"
 
@@ -120,6 +121,8 @@ int origin_note_session(struct origin *o, const char *next, struct err *e)
 	json_put_str(j, "host", o->target.peer.name);
 	if (next)
 		json_put_str(j, "next", next);
+	if (o->restored)
+		json_put_bool(j, "restored", true);
 	body = json_text(j, true);
 	snprintf(name, sizeof(name), "%s.json", o->sid);
 	return body ? identity_file_write(o->dir_sessions, name, body, strlen(body), e)
@@ -231,6 +234,8 @@ static int find_user(struct origin *o, struct proc_status *s, struct err *e)
 		rc = procfs_stat(o->pid, o->pid, &st, e);
 	if (rc)
 		return err_say(e, -ESRCH, "E_NO_PROCESS: there is no process %d", (int)o->pid);
+	if (o->restored && s->uid[1] != o->asker)
+		return err_say(e, -ESRCH, "mmigrate has gone");	/* another process has its number now */
 	o->uid = s->uid[1];
 	o->gid = s->gid[1];
 	o->n_groups = s->n_groups;
@@ -255,6 +260,7 @@ static struct origin *origin_new(const struct session_env *env)
 	o->client = o->dir_sessions = o->dir_deputy = o->hub = o->signals = -1;
 	o->relay.sock = o->handover.sock = -1;
 	o->freeze.t.mem = -1;
+	o->self = -1;
 	return o;
 }
 
@@ -375,6 +381,33 @@ static int move(struct origin *o, const char *host, struct err *e)
 	return 0;
 }
 
+/* ---- restore ------------------------------------------------------------------------------------------------------ */
+
+/* As a move, but that the program comes from a file, and who asked becomes the deputy */
+static int restore(struct origin *o, const char *host, struct err *e)
+{
+	struct stat noted;
+	char name[64];
+	int rc = revive_program(o, host, e);
+
+	if (!rc) {
+		serve_loop(o);
+		return 0;
+	}
+	if (reasons_refusals(&o->why)) {
+		json *extra = json_object();
+
+		json_put(extra, "reasons", reasons_to_json(&o->why, NULL));
+		origin_answer(o, rc, e->text, extra);
+	} else {
+		origin_answer(o, rc, e->text, NULL);
+	}
+	snprintf(name, sizeof(name), "%s.json", o->sid);
+	if (!fstatat(o->dir_sessions, name, &noted, 0))
+		deliver_abort(o);
+	return 0;
+}
+
 /* ---- entry ---------------------------------------------------------------------------------------------------------- */
 
 static int begin(struct origin *o, const char *request, const char **what, const char **host, json **j, struct err *e)
@@ -385,15 +418,25 @@ static int begin(struct origin *o, const char *request, const char **what, const
 	*host = NULL;
 	if (!rc)
 		rc = json_get_str(*j, "do", what, e);
+	if (!rc && !strcmp(*what, "restore")) {
+		o->restored = true;	/* the one that asks is to become the deputy */
+		rc = sock_peer(o->client, &o->pid, &o->asker, NULL);
+		rc = rc ? err_set(e, rc, "see who asks") : json_get_str(*j, "host", host, e);
+		if (!rc && !strcmp(*host, o->env->host))
+			*host = ASK_SELF;
+		return rc;
+	}
 	if (!rc)
 		rc = json_get_int(*j, "pid", 1, INT32_MAX, &pid, e);
 	if (!rc && json_find(*j, "host"))
 		rc = json_get_str(*j, "host", host, e);
 	o->pid = (pid_t)pid;
+	o->tree = *j && json_is_true(json_find(*j, "tree"));
 	return rc;
 }
 
-static int prepare(struct origin *o, struct err *e)
+/* @self: this machine is going to be the target */
+static int prepare(struct origin *o, bool self, struct err *e)
 {
 	gid_t groups[256];
 	struct proc_status s;
@@ -407,6 +450,8 @@ static int prepare(struct origin *o, struct err *e)
 	snprintf(name, sizeof(name), "session %.8s", o->sid);
 	log_set_name(name);
 	rc = open_files(o, e);
+	if (!rc && self && o->env->root)
+		rc = self_keep(o, e);
 	for (int i = 0; i < s.n_groups; i++)
 		groups[i] = s.groups[i];
 	return rc ? rc : become_user(o, groups, s.n_groups, e);
@@ -435,11 +480,15 @@ int origin_session_over(const struct session_env *env, int client, struct link *
 	if (!rc && !strcmp(what, "home"))
 		rc = err_say(&e, -EALREADY, "process %d is at home: it never moved, or from another host", (int)o->pid);
 	if (!rc)
-		rc = prepare(o, &e);
+		rc = prepare(o, o->restored && !strcmp(host, ASK_SELF), &e);
 	if (!rc && !strcmp(what, "why"))
 		rc = why(o, host, &e);
 	else if (!rc && !strcmp(what, "move") && host)
 		rc = move(o, host, &e);
+	else if (!rc && !strcmp(what, "save"))
+		rc = save_program(o, json_is_true(json_find(j, "stop")), &e);
+	else if (!rc && o->restored)
+		rc = restore(o, host, &e);
 	else if (!rc)
 		rc = err_say(&e, -EINVAL, "unknown request %s", what);
 	if (rc)
@@ -497,14 +546,14 @@ static int read_session(struct origin *o, const char *sid, char next[PEER_NAME],
 	o->gid = (gid_t)gid;
 	snprintf(o->user, sizeof(o->user), "%s", user);
 	snprintf(o->comm, sizeof(o->comm), "%s", comm);
+	o->restored = json_is_true(json_find(j, "restored"));
 	next[0] = 0;
 	if (json_as_str(json_find(j, "next")))
 		snprintf(next, PEER_NAME, "%s", json_as_str(json_find(j, "next")));
 	return ask_find_peer(o, host, &o->target.peer, e);
 }
 
-/* Is the process the one we know, and is it the deputy?  1, 0 (it never committed), -ESRCH (it's gone) */
-static int is_deputy(struct origin *o)
+int origin_is_deputy(struct origin *o)
 {
 	struct proc_stat st;
 	struct stat exe, mine;
@@ -533,8 +582,8 @@ static int settle_process(struct origin *o, struct err *e)
 		return errno == ESRCH ? -ESRCH : err_set(e, -EBUSY, "attach to process %d", (int)o->pid);
 	rc = tracee_interrupt(o->pid, deadline_in_ms(5000), e);
 	if (rc)
-		return rc == -EBUSY ? is_deputy(o) : -ESRCH;	/* it is stopped as such: that's quiet enough */
-	rc = is_deputy(o);
+		return rc == -EBUSY ? origin_is_deputy(o) : -ESRCH;	/* it is stopped as such: that's quiet enough */
+	rc = origin_is_deputy(o);
 	if (ptrace(rc == 1 ? PTRACE_CONT : PTRACE_DETACH, o->pid, 0, 0))
 		return -ESRCH;
 	return rc;
@@ -555,6 +604,8 @@ int origin_resume(const struct session_env *env, const char *sid)
 	rc = open_files(o, &e);
 	if (!rc)
 		rc = read_session(o, sid, next, &e);
+	if (!rc && o->env->root && (!strcmp(o->target.peer.name, ASK_SELF) || !strcmp(next, ASK_SELF)))
+		rc = self_keep(o, &e);
 	if (!rc)
 		rc = become_user(o, &o->gid, 1, &e);
 	if (rc) {
@@ -567,13 +618,13 @@ int origin_resume(const struct session_env *env, const char *sid)
 		return 1;
 	}
 	if (rc == -ESRCH) {	/* its deputy has ended; others of its program may go on */
-		int hub = hub_call(o, NULL);
+		unsigned lost = 0;
 
 		o->leader_gone = true;
-		if (hub >= 0) {
-			close(hub);
-			rc = 1;
-		}
+		rc = hub_is_up(o, &lost) ? 1 : rc;
+		if (rc == 1 && lost)
+			log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "process %d, the deputy, is gone: its program is ended",
+				 (int)o->pid);
 	}
 	log_info("taking the session over: the process %s", rc == 1 ? "is a deputy" : rc ? "is gone" : "never moved");
 	if (!rc) {

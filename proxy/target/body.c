@@ -27,15 +27,15 @@
 
 /* In the child, plain C: what survives an exec */
 struct becoming {
-	const struct image *img;
-	int sock;
+	const struct image *tree;
+	int *socks;			/* a process each */
 };
 
-static void become_body(void *ctx)
+static void become_body(void *ctx, size_t process)
 {
 	const struct becoming *b = ctx;
-	const struct image *img = b->img;
-	int sock = b->sock;
+	const struct image *img = image_process(b->tree, process);
+	int sock = b->socks[process];
 	char *argv[] = { img->comm ? img->comm : (char *)"program", NULL }, *envp[] = { NULL };
 	struct rlimit core;
 	sigset_t none;
@@ -108,40 +108,51 @@ static int to_exec(pid_t pid, const char *exe, struct err *e)
 	}
 }
 
-int body_make(const struct image *survey, struct kin *kin, pid_t *pid, int *sock, int *body_sock, struct err *e)
+/* From its first word to its exec */
+static int make_one(const struct image *img, struct body *b, struct err *e)
 {
-	struct becoming b = { .img = survey };
-	AUTO_FD int ours = -1;
-	AUTO_FD int its = -1;
-	int sv[2], rc;
+	pid_t pid = (pid_t)img->pid;
 	char ready;
-	pid_t child;
+	int rc = 0;
 
-	rc = sock_pair(sv, e);
-	if (rc)
-		return rc;
-	ours = sv[0];
-	its = sv[1];
-	b.sock = its;
-	child = kin_give_birth(kin, survey, become_body, &b);
-	if (child < 0)
-		return err_set(e, child, "make a process with pid %d", (int)survey->pid);
-	close(take_fd(&its));
-	if (sock_recv(ours, &ready, 1, NULL, NULL, deadline_in_ms(5000)) != 1)
-		rc = err_say(e, -EPIPE, "process %d ended while it was made (working directory %s?)", (int)child,
-			     survey->cwd ? survey->cwd : "/");
-	else if (ptrace(PTRACE_SEIZE, child, 0, (void *)(uintptr_t)(BODY_OPTIONS | PTRACE_O_EXITKILL)))
-		rc = err_set(e, -errno, "attach to process %d", (int)child);
-	if (!rc)
-		rc = sock_send(ours, "x", 1, NULL, 0, deadline_in_ms(5000));
-	if (!rc)
-		rc = to_exec(child, survey->exe ? survey->exe : "?", e);
-	if (rc) {
-		body_kill(child);
-		return rc;
+	if (sock_recv(b->sock, &ready, 1, NULL, NULL, deadline_in_ms(5000)) != 1)
+		return err_say(e, -EPIPE, "process %d ended while it was made (working directory %s?)", (int)pid,
+			       img->cwd ? img->cwd : "/");
+	if (ptrace(PTRACE_SEIZE, pid, 0, (void *)(uintptr_t)(BODY_OPTIONS | PTRACE_O_EXITKILL)))
+		return err_set(e, -errno, "attach to process %d", (int)pid);
+	b->pid = pid;
+	rc = sock_send(b->sock, "x", 1, NULL, 0, deadline_in_ms(5000));
+	return rc ? err_set(e, rc, "start process %d", (int)pid) : to_exec(pid, img->exe ? img->exe : "?", e);
+}
+
+int body_make_all(const struct image *survey, struct kin *kin, struct body *bodies, struct err *e)
+{
+	size_t n = image_processes(survey);
+	AUTO_FREE int *socks = malloc(n * sizeof(*socks));
+	struct becoming b = { .tree = survey, .socks = socks };
+	int sv[2], rc = socks ? 0 : err_set(e, -ENOMEM, "make the program's processes");
+	size_t made = 0;
+	pid_t first;
+
+	for (; made < n && !rc; made++) {
+		rc = sock_pair(sv, e);
+		if (rc)
+			break;
+		bodies[made] = (struct body){ .sock = sv[0], .its = BODY_SOCK };
+		socks[made] = sv[1];
 	}
-	*pid = child;
-	*sock = take_fd(&ours);
-	*body_sock = BODY_SOCK;
-	return 0;
+	first = rc ? rc : kin_give_birth(kin, survey, become_body, &b);
+	for (size_t i = 0; i < made; i++)
+		close(socks[i]);
+	if (!rc && first < 0)
+		rc = err_set(e, first, "make a process with pid %d", (int)survey->pid);
+	for (size_t i = 0; i < n && !rc; i++)
+		rc = make_one(image_process(survey, i), &bodies[i], e);
+	for (size_t i = 0; i < made && rc; i++) {
+		if (bodies[i].pid > 0)
+			body_kill(bodies[i].pid);
+		drop_fd(&bodies[i].sock);
+		bodies[i].pid = 0;
+	}
+	return rc;
 }

@@ -16,8 +16,14 @@
 /* What a traced body is told to report */
 #define BODY_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE)
 
-/* *@sock: our end of a socket pair to the body; *@body_sock: the number of its end there.  @kin gets the stand-ins */
-int body_make(const struct image *survey, struct kin *kin, pid_t *pid, int *sock, int *body_sock, struct err *e) MUST_CHECK;
+struct body {
+	pid_t pid;		/* 0: none */
+	int sock;		/* our end of a socket pair to it */
+	int its;		/* the number of its end there */
+};
+
+/* One for each process of @survey: @bodies has room.  @kin gets the stand-ins */
+int body_make_all(const struct image *survey, struct kin *kin, struct body *bodies, struct err *e) MUST_CHECK;
 
 /* From PTRACE_EVENT_EXEC to the first instruction: one step, else execve's result lands in rax */
 int body_pass_exec(pid_t pid, struct err *e) MUST_CHECK;

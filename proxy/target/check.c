@@ -208,10 +208,14 @@ static void check_namespaces(struct check *c)
 
 static void say_memory(struct check *c, uint64_t room, const char *whose)
 {
-	if (c->survey->resident > room)
+	uint64_t resident = 0;
+
+	for (size_t i = 0; i < image_processes(c->survey); i++)
+		resident += image_process(c->survey, i)->resident;
+	if (resident > room)
 		reasons_add(c->why, REASON_MEMORY, NULL,
 			    "the program has %llu MiB in memory, and %s has %llu MiB left",
-			    (unsigned long long)(c->survey->resident / MIB), whose,
+			    (unsigned long long)(resident / MIB), whose,
 			    (unsigned long long)(room / MIB));
 }
 
@@ -391,8 +395,12 @@ static void check_cpu(struct check *c)
 
 /* ---- all of it ----------------------------------------------------------------------------- */
 
-static void (*const checks[])(struct check *c) = {
-	check_user, check_namespaces, check_cpu, check_memory, check_pids, check_limits, check_fuse,
+static const struct {
+	void (*check)(struct check *c);
+	bool each;			/* of each process of a tree */
+} checks[] = {
+	{ check_user, true },	{ check_namespaces, false }, { check_cpu, true },  { check_memory, false },
+	{ check_pids, true },	{ check_limits, true },	     { check_fuse, true },
 };
 
 /**
@@ -403,9 +411,22 @@ static void (*const checks[])(struct check *c) = {
  */
 int check_survey(struct check *c, struct err *e)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
-		checks[i](c);
-	return check_files(c, e);
+	int rc = 0;
+
+	c->tree = c->survey;
+	c->n_wants = c->base = 0;
+	if (c->tree->n_others > IMAGE_MOST_PROCESSES)
+		return err_say(e, -E2BIG, "the survey names %zu processes", c->tree->n_others);
+	for (c->process = 0; c->process < image_processes(c->tree) && !rc; c->process++) {
+		c->survey = image_process(c->tree, c->process);
+		for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
+			if (!c->process || checks[i].each)
+				checks[i].check(c);
+		rc = check_files(c, e);
+		c->base += c->survey->n_files;
+	}
+	c->survey = c->tree;
+	return rc;
 }
 
 /* ---- the answer ---------------------------------------------------------------------------- */

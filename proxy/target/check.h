@@ -28,14 +28,16 @@
 #include "proxy/json/json.h"
 
 struct check {
-	const struct image *survey;
+	const struct image *survey;	/* the process that is looked at; start with the first of a tree */
+	const struct image *tree;	/* check_survey() sets it: the first; its other processes hang on it */
+	size_t process, base;		/* which one @survey is, and how many files those before it have */
 	const struct policy *policy;	/* the target's own */
 	bool root;			/* mproxy runs as root: true uids, no user namespace */
 	uid_t uid;			/* who the program will be here */
 	gid_t gid;
 	const char *user;		/* their name */
 	struct reasons *why;		/* appended to; the caller's */
-	size_t *wants;			/* indexes of files for the origin to hash; malloc'ed, */
+	size_t *wants;			/* files for the origin to hash, counted through the tree; malloc'ed, */
 	size_t n_wants;			/* the caller's.  Start with NULL and 0 */
 };
 

@@ -9,7 +9,8 @@
  *	type		must be the same; directories, devices and views of the kernel are then fine
  *	rights		it will be opened as this user
  *	identity	same inode, size and times: one file, or its clone
- *	content		else the digests decide; one that the origin hasn't made yet is asked for
+ *	content		else the digests decide; one that the origin hasn't made yet is asked for.
+ *			An image from a file has them, and is strict with files that were written to
  *
  * A peer's survey may name anything any number of times: what is told and done is bounded.
  */
@@ -18,12 +19,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "common/scope.h"
@@ -43,13 +42,6 @@ static int stat_now(const char *path, struct stat *st)
 
 	(void)statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &fresh);
 	return stat(path, st) ? -errno : 0;
-}
-
-static bool is_kernel_view(const char *path)
-{
-	struct statfs fs;
-
-	return !statfs(path, &fs) && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC);
 }
 
 /* ---- views of a process -------------------------------------------------------------------- */
@@ -212,7 +204,7 @@ static int want(struct check *c, size_t index, struct err *e)
 			return err_set(e, -ENOMEM, "compare files");
 		c->wants = more;
 	}
-	c->wants[c->n_wants++] = index;
+	c->wants[c->n_wants++] = c->base + index;
 	return 0;
 }
 
@@ -221,6 +213,13 @@ static void say_differs(struct check *c, const struct image_file *theirs,
 {
 	char a[128], b[128];
 
+	if (c->survey->saved_ns && !theirs->mapped) {
+		reasons_add(c->why, REASON_FILE_CHANGED, NULL,
+			    "%s, which the program had open, isn't as it was when it was saved: %s then, %s now",
+			    theirs->path, file_describe(theirs, a, sizeof(a)),
+			    file_describe(ours, b, sizeof(b)));
+		return;
+	}
 	reasons_add(c->why, REASON_FILE_DIFFERS, NULL,
 		    "%s isn't the same: %s at the origin, %s here", theirs->path,
 		    file_describe(theirs, a, sizeof(a)), file_describe(ours, b, sizeof(b)));
@@ -243,6 +242,13 @@ static int compare_content(struct check *c, size_t index, const struct stat *st,
 	file_set_identity(&ours, st);
 	if (f->size != ours.size) {
 		say_differs(c, f, &ours);
+		return 0;
+	}
+	if ((!f->sha256 || !*f->sha256) && c->survey->saved_ns) {
+		/* nobody is there any more who could tell what it was */
+		reasons_add(c->why, REASON_FILE_CHANGED, NULL,
+			    "%s has been touched since the program was saved, and its content wasn't noted then",
+			    f->path);
 		return 0;
 	}
 	if (!f->sha256 || !*f->sha256)
@@ -301,12 +307,12 @@ static int check_file(struct check *c, size_t index, struct err *e)
 	if (!type_agrees(c, f, &st) || S_ISDIR(st.st_mode) || !rights_granted(c, f, exe))
 		return 0;
 	/* what is shipped is only executed here, then other pages take its place */
-	if (f->ship || !S_ISREG(st.st_mode) || is_kernel_view(f->path) ||
+	if (f->ship || !S_ISREG(st.st_mode) || file_is_kernel_view(f->path) ||
 	    file_same_identity(f, &st))
 		return 0;
 	/* being written to while we look: the same inode will do now, check_again() sees whether it is
 	 * one file once nobody writes */
-	if (f->written && st.st_ino == f->inode)
+	if (f->written && st.st_ino == f->inode && !c->survey->saved_ns)
 		return 0;
 	return compare_content(c, index, &st, e);
 }
@@ -336,8 +342,22 @@ static void check_cwd(struct check *c)
 			    c->user, what, strerror(errno));
 }
 
+/* One of the processes before it in its tree has the same file: once is enough */
+static bool is_known(const struct check *c, const struct image_file *f)
+{
+	for (size_t p = 0; p < c->process; p++) {
+		const struct image *img = image_process(c->tree, p);
+
+		for (size_t i = 0; i < img->n_files; i++)
+			if (img->files[i].path && f->path && !strcmp(img->files[i].path, f->path) &&
+			    img->files[i].written >= f->written)
+				return true;
+	}
+	return false;
+}
+
 /**
- * check_files() - The survey's files and working directory; c->wants is made anew
+ * check_files() - The survey's files and working directory; what must be hashed is added to c->wants
  *
  * Return: 0, with or without reasons, or a negative errno and a sentence
  */
@@ -347,7 +367,6 @@ int check_files(struct check *c, struct err *e)
 	size_t before = c->why->n;
 	int rc = 0;
 
-	c->n_wants = 0;
 	if (s->n_files > FILES_MAX)
 		return err_say(e, -E2BIG, "the survey names %zu files, more than %d", s->n_files,
 			       FILES_MAX);
@@ -356,7 +375,8 @@ int check_files(struct check *c, struct err *e)
 		return err_say(e, -EINVAL, "the survey doesn't say which file the program runs");
 	check_cwd(c);
 	for (size_t i = 0; i < s->n_files && !rc; i++) {
-		rc = check_file(c, i, e);
+		if (!is_known(c, &s->files[i]))
+			rc = check_file(c, i, e);
 		if (c->why->n - before < FILES_TOLD || i + 1 == s->n_files)
 			continue;
 		reasons_add(c->why, REASON_FILE_DIFFERS, NULL,
@@ -431,7 +451,7 @@ static int check_file_again(const struct image *img, const struct image_file *f,
 			"%s isn't here (%s), and the program came to need it just now: try again",
 			f->path, strerror(-rc));
 	if ((st.st_mode & S_IFMT) == ((mode_t)f->mode & S_IFMT) && type_fine(st.st_mode) &&
-	    (!S_ISREG(st.st_mode) || is_kernel_view(f->path) || file_same_identity(f, &st)) &&
+	    (!S_ISREG(st.st_mode) || file_is_kernel_view(f->path) || file_same_identity(f, &st)) &&
 	    (!f->written || !faccessat(AT_FDCWD, f->path, W_OK, AT_EACCESS)))
 		return 0;
 	if (s)
@@ -444,7 +464,7 @@ static int check_file_again(const struct image *img, const struct image_file *f,
 		       f->path);
 }
 
-int check_again(const struct image *image, const struct image *survey, struct err *e)
+static int check_process_again(const struct image *image, const struct image *survey, struct err *e)
 {
 	AUTO_FREE const struct image_file **sorted = NULL;
 	struct stat st;
@@ -463,5 +483,19 @@ int check_again(const struct image *image, const struct image *survey, struct er
 		rc = err_say(e, -ESTALE,
 			     "the program went to the directory %s, which isn't here: try again",
 			     image->cwd);
+	return rc;
+}
+
+int check_again(const struct image *image, const struct image *survey, struct err *e)
+{
+	int rc = 0;
+
+	if (image->n_others != survey->n_others)
+		return err_say(e, -ESTALE, "the program has other processes than were asked for: try again");
+	for (size_t i = 0; i < image_processes(image) && !rc; i++) {
+		if (image_process(image, i)->pid != image_process(survey, i)->pid)
+			return err_say(e, -ESTALE, "the program has other processes than were asked for: try again");
+		rc = check_process_again(image_process(image, i), image_process(survey, i), e);
+	}
 	return rc;
 }

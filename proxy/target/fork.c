@@ -151,7 +151,7 @@ int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t parent
 	if (rc)
 		return rc;
 	if (ptrace(PTRACE_SEIZE, tid, 0, (void *)(uintptr_t)(EVENTS | PTRACE_O_TRACESYSGOOD)))
-		return errno == ESRCH ? FORK_UNUSED : -EAGAIN;
+		return errno == ESRCH ? FORK_UNUSED : FORK_LATER;
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &go) || wait_for_stop(tid, &status))
 		return FORK_UNUSED;	/* it was killed */
 	if (tracee_event(status) && tracee_event(status) != PTRACE_EVENT_STOP &&

@@ -11,6 +11,7 @@
 enum {
 	FORK_DONE = 0,
 	FORK_UNUSED = -20000,	/* nothing was forked, and the caller was let go: the number isn't needed */
+	FORK_LATER = -20002,	/* it is being frozen: it shall call again when it goes on */
 	FORK_AGAIN = -20001,	/* the number is taken here: ask for another; the caller still waits */
 };
 

@@ -23,6 +23,7 @@
 
 #include "common/clock.h"
 #include "common/scope.h"
+#include "common/stub.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
@@ -142,6 +143,11 @@ static int furnish_dev(struct ground *g, struct err *e)
 		{ "/proc/self/fd/2", "/dev/stderr" }, { "pts/tty", "/dev/tty" },	   { "pts/ptmx", "/dev/ptmx" },
 	};
 
+	int fd = open(STUB_MARKER, O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
+
+	if (fd < 0)
+		return err_set(e, -errno, "make %s", STUB_MARKER);
+	close(fd);
 	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
 		if (symlink(links[i][0], links[i][1]))
 			return err_set(e, -errno, "make %s", links[i][1]);

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/ptrace.h>
@@ -29,6 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/scope.h"
@@ -48,23 +50,31 @@
 #define LOOK_MS 100		/* how often callers that wait for home are looked at: have they a signal to take? */
 #define LAST_BYTES_MS 1000	/* how long the end of the first process may wait for what the others write */
 
+/* One process of the program that came from elsewhere, while it is rebuilt; its filter stays */
+struct arrival {
+	struct restore *restore;	/* NULL: done */
+	int uffd;
+	struct supervisor supervisor;
+};
+
 struct keeper {
 	enum keeper_state state;
 	const struct keeper_start *with;
 	int control, signals;
 	struct pump *pump;
 	struct asks asks;
-	struct supervisor supervisor;
 	struct originfs *fs;
 	struct image *img;
-	struct restore *restore;
+	struct arrival *arrivals;	/* a process of img each */
+	size_t n_arrivals;
+	int listeners;			/* an epoll set of their filters' listeners */
+	struct restore_shared shared;
 	struct kin kin;
-	pid_t body;
-	int uffd;
+	pid_t body;			/* the first one's */
 	struct keeper_stream {
 		uint32_t id;
 		uint64_t inode;
-		size_t open;		/* the first of image.opens that is this twin */
+		int near;		/* the program's end, until it runs; -1 */
 	} streams[MAX_STREAMS];
 	size_t n_streams;
 	struct leave *leave;		/* while FROZEN */
@@ -140,14 +150,26 @@ static uint32_t stream_by_inode(void *ctx, uint64_t inode)
 }
 
 /* Another open file description of a twin that is there already */
-static int same_twin(struct keeper *k, const struct keeper_stream *s, const struct image_open *o, struct err *e)
+static int same_twin(const struct keeper_stream *s, const struct image_open *o, struct err *e)
 {
 	char path[32];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", k->restore->opens[s->open]);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->near);
 	fd = open(path, (int)(o->flags & (O_ACCMODE | O_NONBLOCK)) | O_CLOEXEC);
 	return fd < 0 ? err_set(e, -errno, "open a twin once more") : fd;
+}
+
+/* The process of the tree that this open is of */
+static const struct image *image_of(const struct keeper *k, const struct image_open *o)
+{
+	for (size_t i = 0; i < image_processes(k->img); i++) {
+		const struct image *img = image_process(k->img, i);
+
+		if (o >= img->opens && o < img->opens + img->n_opens)
+			return img;
+	}
+	return NULL;
 }
 
 /**
@@ -161,6 +183,7 @@ static int make_twin(void *ctx, const struct image_open *o, struct err *e)
 	struct keeper_stream *s = stream_by_id(k, (uint32_t)o->stream);
 	bool in = (o->flags & O_ACCMODE) == O_RDONLY;
 	const struct image_pipe *p = NULL;
+	const struct image *img;
 	AUTO_FD int near = -1;
 	AUTO_FD int far = -1;
 	struct stat st;
@@ -170,12 +193,13 @@ static int make_twin(void *ctx, const struct image_open *o, struct err *e)
 		return originfs_open(k->fs, (uint32_t)o->stream, o->path ? o->path : "?",
 				     (int)(o->flags & (O_ACCMODE | O_NONBLOCK | O_APPEND)), e);
 	if (s)
-		return same_twin(k, s, o, e);
+		return same_twin(s, o, e);
 	if (k->n_streams == MAX_STREAMS || o->stream < 1 || o->stream > UINT32_MAX ||
 	    (o->flags & O_ACCMODE) == O_RDWR)
 		return err_say(e, -EINVAL, "the image has a twin that makes no sense");
-	if (o->file >= 0 && (size_t)o->file < k->img->n_pipes)
-		p = &k->img->pipes[o->file];
+	img = image_of(k, o);
+	if (img && o->file >= 0 && (size_t)o->file < img->n_pipes)
+		p = &img->pipes[o->file];
 	if (pipe2(ends, O_CLOEXEC))
 		return err_set(e, -errno, "make a twin");
 	near = ends[in ? 0 : 1];
@@ -193,11 +217,42 @@ static int make_twin(void *ctx, const struct image_open *o, struct err *e)
 		return rc;
 	take_fd(&far);
 	k->streams[k->n_streams++] = (struct keeper_stream){ (uint32_t)o->stream, st.st_ino,
-							     (size_t)(o - k->img->opens) };
+							     fcntl(near, F_DUPFD_CLOEXEC, 0) };
 	return take_fd(&near);
 }
 
 /* ---- the body ----------------------------------------------------------------------------------------- */
+
+static int make_bodies(struct keeper *k, const struct image *survey, struct err *e)
+{
+	size_t n = image_processes(survey);
+	AUTO_FREE struct body *bodies = calloc(n, sizeof(*bodies));
+	int rc;
+
+	k->arrivals = calloc(n, sizeof(*k->arrivals));
+	if (!bodies || !k->arrivals)
+		return err_set(e, -ENOMEM, "prepare");
+	for (size_t i = 0; i < n; i++)
+		k->arrivals[i] = (struct arrival){ .uffd = -1, .supervisor.listener = -1 };
+	rc = kin_open(&k->kin, e);
+	if (!rc)
+		rc = body_make_all(survey, &k->kin, bodies, e);
+	if (rc)
+		return rc;
+	k->n_arrivals = n;
+	for (size_t i = 0; i < n; i++) {
+		struct restore *r = calloc(1, sizeof(*r));
+
+		if (!r || kin_add_moved(&k->kin, bodies[i].pid, !i))
+			return err_set(e, -ENOMEM, "prepare");
+		*r = (struct restore){ .pid = bodies[i].pid, .sock = bodies[i].sock, .body_sock = bodies[i].its,
+				       .r.mem = -1, .shared = &k->shared, .make_twin = make_twin, .ctx = k,
+				       .supervised = true, .listener = -1 };
+		k->arrivals[i].restore = r;
+	}
+	k->body = bodies[0].pid;
+	return 0;
+}
 
 static int on_prepare(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
 {
@@ -210,19 +265,10 @@ static int on_prepare(struct keeper *k, const void *p, size_t len, const int *fd
 	(void)p;
 	(void)len;
 	rc = nfds == 1 ? read_image(fds[0], &survey, e) : err_say(e, -EPROTO, "PREPARE came without its survey");
-	if (rc)
-		return rc;
-	k->restore = calloc(1, sizeof(*k->restore));
-	if (!k->restore)
-		return err_set(e, -ENOMEM, "prepare");
-	k->restore->sock = k->restore->r.mem = -1;
-	rc = kin_open(&k->kin, e);
 	if (!rc)
-		rc = body_make(survey, &k->kin, &k->body, &k->restore->sock, &k->restore->body_sock, e);
+		rc = make_bodies(k, survey, e);
 	if (rc)
 		return rc;
-	if (kin_add_moved(&k->kin, k->body, true))
-		return err_set(e, -ENOMEM, "prepare");
 	k->state = KEEPER_PREPARED;
 	reply.pid = (uint32_t)k->body;
 	pidfd = pidfd_open(k->body, 0);
@@ -230,22 +276,21 @@ static int on_prepare(struct keeper *k, const void *p, size_t len, const int *fd
 }
 
 /* A userfaultfd of the body over its anonymous areas, or -1: then pages go another way */
-static int watch_memory(struct keeper *k)
+static int watch_memory(struct restore *s)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	AUTO_FD int uffd = -1;
 	AUTO_FD int pidfd = -1;
 	int64_t its;
 
-	if (remote_call(&k->restore->r, &its, NULL, NULL, SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY) || its < 0)
+	if (remote_call(&s->r, &its, NULL, NULL, SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY) || its < 0)
 		return -1;
-	pidfd = pidfd_open(k->body, 0);
+	pidfd = pidfd_open(s->pid, 0);
 	uffd = pidfd < 0 ? -1 : pidfd_getfd(pidfd, (int)its, 0);
-	if (remote_call(&k->restore->r, NULL, NULL, NULL, SYS_close, (uint64_t)its) || uffd < 0 ||
-	    ioctl(uffd, UFFDIO_API, &api))
+	if (remote_call(&s->r, NULL, NULL, NULL, SYS_close, (uint64_t)its) || uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
 		return -1;
-	for (size_t i = 0; i < k->img->n_vmas; i++) {
-		const struct image_vma *v = &k->img->vmas[i];
+	for (size_t i = 0; i < s->img->n_vmas; i++) {
+		const struct image_vma *v = &s->img->vmas[i];
 		struct uffdio_register r = { .range = { v->start, v->end - v->start },
 					     .mode = UFFDIO_REGISTER_MODE_MISSING };
 
@@ -255,44 +300,66 @@ static int watch_memory(struct keeper *k)
 	return take_fd(&uffd);
 }
 
+/* The descriptors through which each process's memory is filled, in the order of FILLABLE's layout */
+static int say_fillable(struct keeper *k, struct err *e)
+{
+	uint8_t layout[IMAGE_MOST_PROCESSES * 8 + 8], buf[sizeof(layout) + 64];
+	struct bytes b = bytes_of(layout, sizeof(layout));
+	struct wire_fillable reply = { 0 };
+	int give[SOCK_MAX_FDS], n = 0;
+
+	for (size_t i = 0; i < k->n_arrivals; i++) {
+		const struct restore *s = k->arrivals[i].restore;
+		bool uffd = k->arrivals[i].uffd >= 0;
+
+		if (n + 2 + s->img->n_objects > SOCK_MAX_FDS)
+			return err_say(e, -E2BIG, "the program's processes have too many pieces of shared memory");
+		give[n++] = s->r.mem;
+		if (uffd)
+			give[n++] = k->arrivals[i].uffd;
+		for (size_t o = 0; o < s->img->n_objects; o++)
+			give[n++] = s->objects[o];
+		bytes_put_le(&b, uffd, 4);
+		bytes_put_le(&b, s->img->n_objects, 4);
+	}
+	reply.uffd = k->arrivals[0].uffd >= 0;
+	reply.layout = (wire_blob){ layout, (uint32_t)(b.at - layout) };
+	return say(k, WIRE_FILLABLE, buf, wire_put_fillable(buf, sizeof(buf), &reply), give, n);
+}
+
 static int on_image(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
 {
-	struct wire_fillable reply = { 0 };
-	int give[SOCK_MAX_FDS], n = 0, rc;
-	uint8_t buf[64];
+	int rc;
 
 	(void)p;
 	(void)len;
 	rc = nfds == 1 ? read_image(fds[0], &k->img, e) : err_say(e, -EPROTO, "IMAGE came without its text");
 	if (rc)
 		return rc;
-	if (k->img->pid != k->body)
-		return err_say(e, -EINVAL, "the image is of process %d, prepared was %d", (int)k->img->pid, (int)k->body);
-	static_assert(IMAGE_MOST_OBJECTS + 2 <= SOCK_MAX_FDS, "one message holds them all");
-	if (k->img->n_objects > IMAGE_MOST_OBJECTS)
-		return err_say(e, -E2BIG, "the image has more than %d pieces of shared memory", IMAGE_MOST_OBJECTS);
+	if (image_processes(k->img) != k->n_arrivals)
+		return err_say(e, -EINVAL, "the image has %zu processes, prepared were %zu", image_processes(k->img),
+			       k->n_arrivals);
 	if (k->img->pump.len)
 		rc = pump_state_set(k->pump, k->img->pump.p, k->img->pump.len);
 	if (rc)
 		return err_set(e, rc, "take over the streams");
-	k->restore->img = k->img;
-	k->restore->pid = k->body;
-	k->restore->make_twin = make_twin;
-	k->restore->ctx = k;
-	k->restore->supervised = true;
-	k->restore->listener = -1;
-	rc = restore_begin(k->restore, e);
+	for (size_t i = 0; i < k->n_arrivals && !rc; i++) {
+		struct restore *s = k->arrivals[i].restore;
+
+		s->img = image_process(k->img, i);
+		if (s->img->pid != s->pid)
+			return err_say(e, -EINVAL, "the image is of process %d, prepared was %d", (int)s->img->pid, (int)s->pid);
+		static_assert(IMAGE_MOST_OBJECTS + 2 <= SOCK_MAX_FDS, "one message holds them all");
+		if (s->img->n_objects > IMAGE_MOST_OBJECTS)
+			return err_say(e, -E2BIG, "the image has more than %d pieces of shared memory", IMAGE_MOST_OBJECTS);
+		rc = restore_begin(s, e);
+		if (!rc)
+			k->arrivals[i].uffd = watch_memory(s);
+	}
 	if (rc)
 		return rc;
-	k->uffd = watch_memory(k);
 	k->state = KEEPER_FILLABLE;
-	give[n++] = k->restore->r.mem;
-	if (k->uffd >= 0)
-		give[n++] = k->uffd;
-	reply.uffd = k->uffd >= 0;
-	for (size_t i = 0; i < k->img->n_objects; i++)
-		give[n++] = k->restore->objects[i];
-	return say(k, WIRE_FILLABLE, buf, wire_put_fillable(buf, sizeof(buf), &reply), give, n);
+	return say_fillable(k, e);
 }
 
 /* The pump gets a fresh socket pair; the session's end goes along with @type, and a pidfd of the program */
@@ -320,6 +387,26 @@ static void serve_files(void *ctx)
 	originfs_hear(((struct keeper *)ctx)->fs);
 }
 
+static int finish_one(struct keeper *k, struct arrival *a, size_t index, struct err *e)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = index };
+	int rc;
+
+	drop_fd(&a->uffd);
+	/* an epoll set asks its members how they are: that's us */
+	a->restore->r.idle = k->fs ? serve_files : NULL;
+	a->restore->r.idle_ctx = k;
+	rc = restore_finish(a->restore, e);
+	a->supervisor = (struct supervisor){ .listener = -1, .asks = &k->asks, .kin = &k->kin, .user = k->with->user,
+					     .twins = originfs_device(k->fs),
+					     .no_new_privs = a->restore->img->no_new_privs };
+	if (!rc)
+		rc = supervisor_start(&a->supervisor, a->restore->listener, e);
+	if (!rc && epoll_ctl(k->listeners, EPOLL_CTL_ADD, a->supervisor.listener, &ev))
+		rc = err_set(e, -errno, "watch the filter");
+	return rc;
+}
+
 static int on_mem_end(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
 {
 	struct wire_ready reply = { 0 };
@@ -329,21 +416,39 @@ static int on_mem_end(struct keeper *k, const void *p, size_t len, const int *fd
 
 	(void)fds;
 	(void)nfds;
-	drop_fd(&k->uffd);
-	/* an epoll set asks its members how they are: that's us */
-	k->restore->r.idle = k->fs ? serve_files : NULL;
-	k->restore->r.idle_ctx = k;
-	if (!rc)
-		rc = restore_finish(k->restore, e);
-	if (!rc)
-		rc = supervisor_start(&k->supervisor, k->restore->listener, e);
+	for (size_t i = 0; i < k->n_arrivals && !rc; i++)
+		rc = finish_one(k, &k->arrivals[i], i, e);
+	restore_forget_shared(&k->shared);
+	for (size_t i = 0; i < k->n_streams; i++)
+		drop_fd(&k->streams[i].near);
 	if (rc)
 		return rc;
-	k->supervisor.no_new_privs = k->img->no_new_privs;
 	fork_keep_away();
 	k->state = KEEPER_READY;
 	reply.pages = m.pages;
 	return say_with_pump(k, WIRE_READY, buf, wire_put_ready(buf, sizeof(buf), &reply), e);
+}
+
+/* Children first: their parents find them running */
+static int go_all(struct keeper *k, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = k->n_arrivals; i-- > 0;) {
+		struct arrival *a = &k->arrivals[i];
+		pid_t pid = a->restore->pid;
+		int its = restore_go(a->restore, rc ? NULL : e);
+
+		free(a->restore);
+		a->restore = NULL;
+		if (!its)
+			continue;
+		/* can't be undone, can't go on: said as the loss that it is */
+		log_err("process %d couldn't be resumed: %s", (int)pid, e->text);
+		kill(pid, SIGKILL);
+		rc = rc ? rc : its;
+	}
+	return rc;
 }
 
 static int on_go(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
@@ -357,27 +462,23 @@ static int on_go(struct keeper *k, const void *p, size_t len, const int *fds, in
 	(void)fds;
 	(void)nfds;
 	if (k->state == KEEPER_READY) {
-		rc = restore_go(k->restore, e);
-		free(k->restore);
-		k->restore = NULL;
+		rc = go_all(k, e);
 		k->state = KEEPER_RUNNING;
-		if (rc) {	/* can't be undone, can't go on: said as the loss that it is */
-			log_err("the program couldn't be resumed: %s", e->text);
-			kill(k->body, SIGKILL);
+		if (rc)
 			return rc;
-		}
 	}
 	return say(k, WIRE_RUNNING, buf, wire_put_running(buf, sizeof(buf), &reply), NULL, 0);
 }
 
 static void drop_body(struct keeper *k)
 {
-	if (k->restore) {
-		k->restore->pid = k->body;
-		if (k->restore->img)
-			restore_drop(k->restore);
-		else if (k->body > 0)
-			body_kill(k->body);
+	for (size_t i = k->n_arrivals; i-- > 0;) {
+		struct restore *s = k->arrivals[i].restore;
+
+		if (s && s->img)
+			restore_drop(s);
+		else if (s)
+			body_kill(s->pid);
 	}
 	k->body = 0;
 	k->quit = true;
@@ -428,22 +529,54 @@ static void reap(struct keeper *k);
 
 /* ---- leaving: this target is the source now --------------------------------------------------------- */
 
-/* The image as text in a memfd: to the session with @type */
+/* The image as text in a memfd, and a pidfd of each process: to the session with @type */
 static int say_image(struct keeper *k, unsigned type, const struct image *img, struct err *e)
 {
 	AUTO_FREE char *text = image_to_json(img);
-	AUTO_FD int fd = memfd_create("image", MFD_CLOEXEC);
-	AUTO_FD int pidfd = pidfd_open(k->body, 0);
-	int fds[2] = { fd, pidfd };
+	int fds[1 + IMAGE_MOST_PROCESSES + 1], n = 0, rc = 0;
 	uint8_t buf[64];
-	ssize_t n;
 
-	if (!text || fd < 0 || pidfd < 0)
-		return err_set(e, -ENOMEM, "write the image");
-	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		return err_set(e, -EIO, "write the image");
-	n = wire_put_image(buf, sizeof(buf), &(struct wire_image){ "" });
-	return say(k, type, buf, n, fds, 2);
+	static_assert(ARRAY_SIZE(fds) <= SOCK_MAX_FDS, "one message holds them all");
+	fds[n++] = memfd_create("image", MFD_CLOEXEC);
+	if (!text || fds[0] < 0 || write(fds[0], text, strlen(text)) != (ssize_t)strlen(text))
+		rc = err_set(e, -ENOMEM, "write the image");
+	for (size_t i = 0; i < image_processes(img) && n < (int)ARRAY_SIZE(fds) && !rc; i++) {
+		fds[n] = pidfd_open((pid_t)image_process(img, i)->pid, 0);
+		rc = fds[n++] < 0 ? err_set(e, -errno, "write the image") : 0;
+	}
+	if (!rc)
+		rc = say(k, type, buf, wire_put_image(buf, sizeof(buf), &(struct wire_image){ "" }), fds, n);
+	while (n-- > 0)
+		if (fds[n] >= 0)
+			close(fds[n]);
+	return rc;
+}
+
+/* Calls of the program's processes, a listener each; what they forked has theirs.  @first: before each; NULL */
+static void hear_programs(struct keeper *k, void (*first)(void *ctx))
+{
+	struct epoll_event ev[16];
+	int n;
+
+	do {
+		n = epoll_wait(k->listeners, ev, ARRAY_SIZE(ev), 0);
+		for (int i = 0; i < n; i++) {
+			struct supervisor *s = &k->arrivals[ev[i].data.u64].supervisor;
+
+			if (ev[i].events & EPOLLIN)
+				supervisor_hear(s, first, k);
+			else
+				epoll_ctl(k->listeners, EPOLL_CTL_DEL, s->listener, NULL);	/* nobody is left who has it */
+		}
+	} while (n == ARRAY_SIZE(ev));
+}
+
+static bool somebody_waits(const struct keeper *k)
+{
+	for (size_t i = 0; i < k->n_arrivals; i++)
+		if (k->arrivals[i].supervisor.list)
+			return true;
+	return false;
 }
 
 static bool stays(void *ctx, pid_t pid)
@@ -457,11 +590,9 @@ static bool stays(void *ctx, pid_t pid)
 static void serve_the_frozen(void *ctx)
 {
 	struct keeper *k = ctx;
-	struct pollfd p[] = { { .fd = k->supervisor.listener, .events = POLLIN } };
 
 	originfs_hear(k->fs);
-	while (poll(p, 1, 0) == 1 && p[0].revents & POLLIN)
-		supervisor_hear(&k->supervisor, NULL, NULL);
+	hear_programs(k, NULL);
 	ask_cancel_all(&k->asks);
 	if (pump_run(k->pump) < 0)
 		log_err("the pump failed: %s", strerror(errno));
@@ -471,7 +602,7 @@ static struct look look_from(struct keeper *k)
 {
 	return (struct look){ .pid = k->body, .policy = k->with->policy, .moved = true, .stream_of = stream_by_inode,
 			      .stays = stays, .idle = serve_the_frozen, .twins = originfs_device(k->fs),
-			      .no_new_privs = k->supervisor.no_new_privs, .ctx = k };
+			      .no_new_privs = k->arrivals[0].supervisor.no_new_privs, .ctx = k };
 }
 
 static int on_survey(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
@@ -487,7 +618,7 @@ static int on_survey(struct keeper *k, const void *p, size_t len, const int *fds
 	if (k->ended)
 		return err_say(e, -ESRCH, "the program has ended");
 	l = look_from(k);
-	rc = leave_survey(&l, &img, e);
+	rc = leave_survey(&l, kin_moved(&k->kin), &img, e);
 	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
 }
 
@@ -505,7 +636,7 @@ static int on_freeze(struct keeper *k, const void *p, size_t len, const int *fds
 		return rc;
 	l = look_from(k);
 	originfs_leaving(k->fs, true);
-	rc = leave_freeze(&l, k->pump, (int)m.drain_ms, &k->leave, e);
+	rc = leave_freeze(&l, kin_moved(&k->kin), k->pump, (int)m.drain_ms, &k->leave, e);
 	if (rc) {
 		originfs_leaving(k->fs, false);
 		return rc;
@@ -874,9 +1005,8 @@ static int set_up(struct keeper *k, struct err *e)
 		if (!k->fs)
 			return e->code;
 	}
-	k->supervisor = (struct supervisor){ .listener = -1, .asks = &k->asks, .kin = &k->kin, .user = k->with->user,
-					     .twins = originfs_device(k->fs) };
-	return 0;
+	k->listeners = epoll_create1(EPOLL_CLOEXEC);
+	return k->listeners < 0 ? err_set(e, -errno, "make an epoll set") : 0;
 }
 
 /* Not while it is frozen: what the deputy says now must reach whoever has the program next */
@@ -897,27 +1027,27 @@ static int keep(struct keeper *k)
 			{ .fd = pumps(k) ? pump_fd(k->pump) : -1, .events = POLLIN },
 			{ .fd = reaps(k) ? k->kin.reports : -1, .events = POLLIN },
 			{ .fd = reaps(k) ? k->kin.ends : -1, .events = POLLIN },
-			{ .fd = reaps(k) ? k->supervisor.listener : -1, .events = POLLIN },
+			{ .fd = reaps(k) ? k->listeners : -1, .events = POLLIN },
 			{ .fd = originfs_fd(k->fs), .events = POLLIN },
 		};
-		bool look = k->supervisor.list || (k->ended && !k->told_exit) || kin_unreaped(&k->kin);
+		bool look = somebody_waits(k) || (k->ended && !k->told_exit) || kin_unreaped(&k->kin);
 
 		int came = poll(p, ARRAY_SIZE(p), more ? 0 : look ? LOOK_MS : -1);
 
 		if (came < 0 && errno != EINTR)
 			return 1;
 		if (p[6].revents)
-			supervisor_hear(&k->supervisor, before_call, k);
+			hear_programs(k, before_call);
 		if (p[2].revents)
 			read_signals(k);
 		if (p[4].revents | p[5].revents)
 			reap(k);
 		if (p[7].revents)
 			originfs_hear(k->fs);
-		if (!came) {
-			supervisor_look(&k->supervisor);
+		for (size_t i = 0; !came && i < k->n_arrivals; i++)
+			supervisor_look(&k->arrivals[i].supervisor);
+		if (!came)
 			tell_reaped(k);
-		}
 		if (p[0].revents)
 			read_control(k);
 		if (p[1].revents)
@@ -938,20 +1068,21 @@ int keeper_run(const struct keeper_start *with)
 
 	if (!k)
 		return 1;
-	*k = (struct keeper){ .with = with, .control = with->control, .uffd = -1,
-			      .kin = { .reports = -1, .to_us = -1, .ends = -1 }, .supervisor.listener = -1 };
+	*k = (struct keeper){ .with = with, .control = with->control, .listeners = -1,
+			      .kin = { .reports = -1, .to_us = -1, .ends = -1 } };
 	if (set_up(k, &e))
 		log_err("%s", e.text);
 	else
 		rc = keep(k);
 	if (rc)
 		log_err("the keeper gives up: %s", e.text[0] ? e.text : strerror(errno));
-	supervisor_stop(&k->supervisor);
+	for (size_t i = 0; i < k->n_arrivals; i++)
+		supervisor_stop(&k->arrivals[i].supervisor);
+	free(k->arrivals);
 	originfs_free(k->fs);
 	pump_free(k->pump);
 	image_free(k->img);
 	kin_close(&k->kin);
-	free(k->restore);
 	free(k);
 	return rc;
 }

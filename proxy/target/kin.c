@@ -286,12 +286,12 @@ static pid_t fork_as(pid_t pid, uint64_t flags)
 /* While the family is made: everybody's pipe was made beforehand, by the keeper */
 struct family {
 	struct kin *k;
-	const struct image *img;
-	pid_t pid, ppid, sid, pgid;
+	const struct image *tree;
+	pid_t pid, ppid, sid, pgid;	/* of its first process */
 	pid_t parent_session, parent_group;
-	int result;			/* the program's pid is written here */
+	int result;			/* the first process's pid is written here */
 	int *reads;			/* per k->list: the stand-in's end of its pipe */
-	void (*become)(void *ctx);
+	birth_fn *become;
 	void *ctx;
 };
 
@@ -300,19 +300,22 @@ static void NORETURN be_stand_in(const struct family *f, pid_t me)
 	struct kin_one *one = kin_find(f->k, me);
 	const char *name = "stand-in";
 
-	for (size_t i = 0; i < f->img->n_kin; i++)
-		if (f->img->kin[i].pid == me && f->img->kin[i].comm)
-			name = f->img->kin[i].comm;
+	for (size_t p = 0; p < image_processes(f->tree); p++) {
+		const struct image *img = image_process(f->tree, p);
+
+		for (size_t i = 0; i < img->n_kin; i++)
+			if (img->kin[i].pid == me && img->kin[i].comm)
+				name = img->kin[i].comm;
+	}
 	stand_in(one ? f->reads[one - f->k->list] : -1, f->k->to_us, name);
 }
 
-/* A leader of @pgid, in the caller's session.  Its number may be somebody's already */
+/* A leader of @pgid, in the caller's session, if it has none: its own process has ended, or is elsewhere */
 static void make_group(const struct family *f, pid_t pgid)
 {
 	pid_t leader;
 
-	if (pgid <= 1 || pgid == f->sid || pgid == f->pid || pgid == getpid() || !kin_find(f->k, pgid) ||
-	    !kill(pgid, 0))
+	if (pgid <= 1 || pgid == getpgrp() || !kin_find(f->k, pgid) || !kill(pgid, 0))
 		return;
 	leader = fork_as(pgid, 0);
 	if (!leader) {
@@ -331,35 +334,62 @@ static void join_group(pid_t pgid, pid_t me)
 		setpgid(0, pgid);
 }
 
-/* Children that stayed, those that lead a group first */
-static void make_children(const struct family *f)
-{
-	for (int leaders = 1; leaders >= 0; leaders--)
-		for (size_t i = 0; i < f->img->n_kin; i++) {
-			const struct image_kin *c = &f->img->kin[i];
-			pid_t pid = (pid_t)c->pid;
+static void NORETURN be_program(const struct family *f, size_t process);
 
-			if (!c->child || (c->pgid == c->pid) != leaders)
-				continue;
-			if (fork_as(pid, 0))
-				continue;
-			if (c->session == c->pid)
-				setsid();
-			else
-				join_group((pid_t)c->pgid, pid);
-			be_stand_in(f, pid);
-		}
+/* A child of the caller's: @moved: the process of the tree that it is, else it is a stand-in */
+static void make_child(const struct family *f, pid_t pid, pid_t pgid, pid_t session, size_t moved)
+{
+	pid_t child;
+
+	if (pgid != pid && session != pid)
+		make_group(f, pgid);
+	child = fork_as(pid, 0);
+	if (!child) {
+		if (session == pid)
+			setsid();
+		else
+			join_group(pgid, pid);
+		if (moved)
+			be_program(f, moved);
+		be_stand_in(f, pid);
+	}
+	if (child > 0 && pgid == pid && session != pid)
+		setpgid(child, child);
 }
 
-static void NORETURN be_program(const struct family *f)
+/* Children, those that stayed and those that moved; who leads a group comes first */
+static void make_children(const struct family *f, size_t process)
+{
+	const struct image *img = image_process(f->tree, process), *c;
+
+	for (int leaders = 1; leaders >= 0; leaders--) {
+		for (size_t i = 0; i < img->n_kin; i++)
+			if (img->kin[i].child && (img->kin[i].pgid == img->kin[i].pid) == leaders)
+				make_child(f, (pid_t)img->kin[i].pid, (pid_t)img->kin[i].pgid,
+					   (pid_t)img->kin[i].session, 0);
+		for (size_t p = process + 1; p < image_processes(f->tree); p++) {
+			c = image_process(f->tree, p);
+			if (c->ppid == img->pid && (c->pgid == c->pid) == leaders)
+				make_child(f, (pid_t)c->pid, (pid_t)c->pgid, (pid_t)c->session, p);
+		}
+	}
+}
+
+/* In its session and group already, but for the first */
+static void NORETURN be_program(const struct family *f, size_t process)
+{
+	make_children(f, process);
+	f->become(f->ctx, process);
+	_exit(125);
+}
+
+static void NORETURN be_first(const struct family *f)
 {
 	if (f->sid == f->pid)
 		setsid();
 	else
 		join_group(f->pgid, f->pid);
-	make_children(f);
-	f->become(f->ctx);
-	_exit(125);
+	be_program(f, 0);
 }
 
 static void tell(const struct family *f, pid_t result)
@@ -373,19 +403,19 @@ static void bear_program(const struct family *f, uint64_t flags)
 {
 	pid_t child;
 
-	make_group(f, f->pgid);
+	if (f->pgid != f->pid)
+		make_group(f, f->pgid);
 	child = fork_as(f->pid, flags);
 	if (!child)
-		be_program(f);
+		be_first(f);
 	tell(f, child);
 }
 
 /* In the leader's stand-in */
-static void NORETURN lead_session(const struct family *f, bool bears)
+static void NORETURN lead_session(const struct family *f)
 {
 	setsid();
-	if (bears)
-		bear_program(f, CLONE_PARENT);
+	bear_program(f, CLONE_PARENT);
 	be_stand_in(f, f->sid);
 }
 
@@ -402,7 +432,7 @@ static void NORETURN be_parent(const struct family *f, bool shares)
 		pid_t leader = fork_as(f->sid, 0);
 
 		if (!leader)
-			lead_session(f, true);
+			lead_session(f);
 		if (leader < 0)
 			tell(f, leader);
 	}
@@ -415,7 +445,8 @@ static void NORETURN lead_parent(const struct family *f)
 	pid_t parent;
 
 	setsid();
-	make_group(f, f->parent_group == f->ppid ? 0 : f->parent_group);
+	if (f->parent_group != f->ppid)
+		make_group(f, f->parent_group);
 	parent = fork_as(f->ppid, CLONE_PARENT);
 	if (!parent)
 		be_parent(f, true);
@@ -442,61 +473,86 @@ static pid_t start_family(const struct family *f)
 	} else if (leads) {
 		first = fork_as(f->pid, 0);
 		if (!first)
-			be_program(f);
+			be_first(f);
 		if (first > 0)
 			tell(f, first);
 	} else {
 		first = fork_as(f->sid, 0);
 		if (!first)
-			lead_session(f, true);
+			lead_session(f);
 	}
 	return first;
+}
+
+static bool is_moved(const struct family *f, pid_t pid)
+{
+	for (size_t p = 0; p < image_processes(f->tree); p++)
+		if (image_process(f->tree, p)->pid == pid)
+			return true;
+	return false;
+}
+
+/* @pid will have a stand-in, unless it has moved or is in the list already */
+static int want(struct family *f, pid_t pid)
+{
+	struct kin_one *one;
+	int ends[2], *more;
+
+	if (pid <= 1 || is_moved(f, pid) || kin_find(f->k, pid))
+		return 0;
+	more = realloc(f->reads, (f->k->n + 1) * sizeof(*more));
+	if (!more || pipe2(ends, O_CLOEXEC))
+		return more ? -errno : -ENOMEM;
+	f->reads = more;
+	one = add(f->k, pid);
+	if (!one)
+		return -ENOMEM;
+	f->reads[f->k->n - 1] = ends[0];
+	one->orders = ends[1];
+	return 0;
 }
 
 /* Everybody who will have a stand-in, with its pipe.  Return: 0 or a negative errno */
 static int prepare(struct family *f)
 {
-	const struct image *img = f->img;
-	size_t most = 3 + img->n_kin + 1;
-	pid_t numbers[3];
+	int rc = 0;
 
-	for (size_t i = 0; i < img->n_kin; i++)
-		if (!img->kin[i].child && img->kin[i].pid == f->ppid) {
-			f->parent_session = (pid_t)img->kin[i].session;
-			f->parent_group = (pid_t)img->kin[i].pgid;
+	for (size_t i = 0; i < f->tree->n_kin; i++)
+		if (!f->tree->kin[i].child && f->tree->kin[i].pid == f->ppid) {
+			f->parent_session = (pid_t)f->tree->kin[i].session;
+			f->parent_group = (pid_t)f->tree->kin[i].pgid;
 		}
 	if (!f->parent_session)		/* a parent of whom nothing is known can't be placed */
 		f->ppid = 0;
-	numbers[0] = f->ppid;
-	numbers[1] = f->sid;
-	numbers[2] = f->pgid;
-	f->reads = calloc(most, sizeof(*f->reads));
-	for (size_t i = 0; f->reads && i < ARRAY_SIZE(numbers) + img->n_kin; i++) {
-		bool listed = i >= ARRAY_SIZE(numbers);
-		const struct image_kin *c = listed ? &img->kin[i - ARRAY_SIZE(numbers)] : NULL;
-		pid_t pid = listed ? (pid_t)c->pid : numbers[i];
-		struct kin_one *one;
-		int ends[2];
+	rc = want(f, f->ppid);
+	if (!rc)
+		rc = want(f, f->parent_group);
+	for (size_t p = 0; p < image_processes(f->tree) && !rc; p++) {
+		const struct image *img = image_process(f->tree, p);
 
-		if (pid <= 1 || pid == f->pid || kin_find(f->k, pid))
-			continue;
-		one = pipe2(ends, O_CLOEXEC) ? NULL : add(f->k, pid);
-		if (!one)
-			return -ENOMEM;
-		f->reads[f->k->n - 1] = ends[0];
-		one->orders = ends[1];
+		rc = want(f, (pid_t)img->session);
+		if (!rc)
+			rc = want(f, (pid_t)img->pgid);
+		for (size_t i = 0; i < img->n_kin && !rc; i++)
+			if (img->kin[i].child) {
+				rc = want(f, (pid_t)img->kin[i].pid);
+				if (!rc && img->kin[i].session == img->session)
+					rc = want(f, (pid_t)img->kin[i].pgid);
+			}
 	}
-	return f->reads ? 0 : -ENOMEM;
+	return rc;
 }
 
-pid_t kin_give_birth(struct kin *k, const struct image *img, void (*become)(void *ctx), void *ctx)
+pid_t kin_give_birth(struct kin *k, const struct image *tree, birth_fn *become, void *ctx)
 {
-	struct family f = { .k = k, .img = img, .pid = (pid_t)img->pid, .ppid = (pid_t)img->ppid,
-			    .sid = (pid_t)img->session, .pgid = (pid_t)img->pgid, .become = become, .ctx = ctx };
+	struct family f = { .k = k, .tree = tree, .pid = (pid_t)tree->pid, .ppid = (pid_t)tree->ppid,
+			    .sid = (pid_t)tree->session, .pgid = (pid_t)tree->pgid, .become = become, .ctx = ctx };
 	size_t before = k->n;
 	pid_t got = -EPIPE, first;
-	int result[2], rc = prepare(&f);
+	int result[2], rc;
 
+	f.reads = calloc(before + 1, sizeof(*f.reads));
+	rc = f.reads ? prepare(&f) : -ENOMEM;
 	if (!rc && pipe2(result, O_CLOEXEC))
 		rc = -errno;
 	if (rc) {

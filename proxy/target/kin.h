@@ -52,10 +52,12 @@ pid_t kin_reaped(struct kin *k);
 bool kin_unreaped(const struct kin *k);
 
 /*
- * The process that @img's program is rebuilt in, born in its session and group, with its parent and its
- * children; what it does is @become(ctx), which doesn't return.  Return: its pid, or a negative errno
+ * The processes that @tree is rebuilt in, born in their sessions and groups, with parents and children;
+ * what each does is @become(ctx, which), which doesn't return.  Return: the first one's pid, or a
+ * negative errno; the others have theirs, or never come
  */
-pid_t kin_give_birth(struct kin *k, const struct image *img, void (*become)(void *ctx), void *ctx) MUST_CHECK;
+typedef void birth_fn(void *ctx, size_t process);
+pid_t kin_give_birth(struct kin *k, const struct image *tree, birth_fn *become, void *ctx) MUST_CHECK;
 
 /* Orders.  A stand-in that is gone is forgotten */
 void kin_end(struct kin *k, pid_t pid, int status);	/* as wait(2) gave it: ends, stops or continues alike */

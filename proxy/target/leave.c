@@ -14,39 +14,42 @@
 #include "proxy/origin/freeze.h"
 #include "proxy/origin/look.h"
 #include "proxy/origin/pipes.h"
+#include "proxy/origin/tree.h"
 
 #define PUMP_STATE_MAX (1u << 20)
 
 struct leave {
-	struct freeze f;
+	struct freeze *list[IMAGE_MOST_PROCESSES + 1];
+	size_t n;
+	struct image whole;		/* of all of them; the list alone is ours */
 	struct pump *pump;
 	int drain_ms;
 };
 
-static int survey(struct look *l, struct err *e)
+/* All that moved here moves on: who has lost its parents in between isn't found below the first */
+static int are_all(const struct look *base, size_t n, size_t all, struct err *e)
 {
-	int rc = look_at(l, e);
-
-	if (!rc && reasons_refusals(l->why))
-		rc = reasons_to_err(l->why, e);
-	return rc;
+	(void)base;
+	if (n >= all)
+		return 0;
+	return err_say(e, -ECHILD, "E_CHILDREN: %zu processes of the program have lost their parents, and can't move along yet",
+		       all - n);
 }
 
-int leave_survey(const struct look *base, struct image **out, struct err *e)
+int leave_survey(const struct look *base, size_t all, struct image **out, struct err *e)
 {
-	AUTO_IMAGE struct image *img = calloc(1, sizeof(*img));
 	struct reasons why = { 0 };
 	struct look l = *base;
 	int rc;
 
-	l.img = img;
 	l.why = &why;
-	rc = img ? survey(&l, e) : err_set(e, -ENOMEM, "look at the program");
+	rc = tree_look(&l, true, out, e);
+	if (!rc && reasons_refusals(&why))
+		rc = reasons_to_err(&why, e);
+	if (!rc)
+		rc = are_all(base, image_processes(*out), all, e);
 	reasons_free(&why);
-	if (rc)
-		return rc;
-	*out = take_ptr(img);
-	return 0;
+	return rc;
 }
 
 /* ---- streams ----------------------------------------------------------------------------------------------- */
@@ -72,14 +75,22 @@ static int drain(struct leave *l, struct err *e)
 	return 0;
 }
 
+static void note_offset(struct image *img, uint32_t id, uint64_t offset)
+{
+	for (size_t i = 0; i < img->n_opens; i++)
+		if (img->opens[i].kind == OPEN_TWIN && img->opens[i].stream == id)
+			img->opens[i].offset = offset;
+}
+
 /* Offsets of the twins and the state of the numbered messages, for the next keeper */
-static int keep_streams(struct leave *l, struct image *img, struct err *e)
+static int keep_streams(struct leave *l, struct err *e)
 {
 	AUTO_FREE uint8_t *buf = malloc(PUMP_STATE_MAX);
 	ssize_t n = buf ? pump_state_get(l->pump, buf, PUMP_STATE_MAX) : -ENOMEM;
 	uint32_t count;
+	int rc = 0;
 
-	if (n < 0 || image_set_bytes(&img->pump, buf, (size_t)n))
+	if (n < 0 || image_set_bytes(&l->list[0]->img->pump, buf, (size_t)n))
 		return err_set(e, n < 0 ? (int)n : -ENOMEM, "keep the streams' state");
 	memcpy(&count, buf + 16, 4);
 	for (uint32_t k = 0; k < count; k++) {
@@ -88,49 +99,72 @@ static int keep_streams(struct leave *l, struct image *img, struct err *e)
 
 		memcpy(&id, buf + 20 + k * 20, 4);
 		memcpy(&offset, buf + 20 + k * 20 + 8, 8);
-		for (size_t i = 0; i < img->n_opens; i++)
-			if (img->opens[i].kind == OPEN_TWIN && img->opens[i].stream == id)
-				img->opens[i].offset = offset;
+		for (size_t i = 0; i < l->n; i++)
+			note_offset(l->list[i]->img, id, offset);
 	}
-	return pipes_keep(l->f.t.pid, img, true, e);
+	for (size_t i = 0; i < l->n && !rc; i++)
+		rc = pipes_keep(l->list[i]->t.pid, l->list[i]->img, true, e);
+	return rc;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------------------ */
 
-int leave_freeze(const struct look *base, struct pump *pump, int drain_ms, struct leave **out, struct err *e)
+static struct freeze *slot(void *ctx, size_t i)
 {
-	AUTO_FREE struct leave *l = calloc(1, sizeof(*l));
+	struct leave *l = ctx;
+
+	if (!l->list[i])
+		l->list[i] = calloc(1, sizeof(*l->list[i]));
+	return l->list[i];
+}
+
+static void let_go(struct leave *l)
+{
+	for (size_t i = l->n; i-- > 0;) {
+		freeze_thaw(l->list[i]);
+		free(l->list[i]);
+	}
+	free(l->whole.others);
+	free(l);
+}
+
+int leave_freeze(const struct look *base, size_t all, struct pump *pump, int drain_ms, struct leave **out,
+		 struct err *e)
+{
+	struct leave *l = calloc(1, sizeof(*l));
 	int rc;
 
 	if (!l)
 		return err_set(e, -ENOMEM, "freeze the program");
 	l->pump = pump;
 	l->drain_ms = drain_ms;
-	rc = freeze_stop(&l->f, base, e);
+	rc = tree_freeze(base, true, slot, l, &l->n, e);
+	if (!rc)
+		rc = are_all(base, l->n, all, e);
 	if (!rc)
 		rc = drain(l, e);
-	if (!rc) {
-		pump_hold(pump, true);
-		rc = freeze_dump(&l->f, e);
-	}
 	if (!rc)
-		rc = keep_streams(l, l->f.img, e);
+		pump_hold(pump, true);
+	for (size_t i = 0; i < l->n && !rc; i++)
+		rc = freeze_dump(l->list[i], e);
+	if (!rc)
+		rc = keep_streams(l, e);
 	if (rc) {
 		pump_hold(pump, false);
-		freeze_thaw(&l->f);
+		let_go(l);
 		return rc;
 	}
-	*out = take_ptr(l);
+	l->whole = tree_image(slot, l, l->n);
+	*out = l;
 	return 0;
 }
 
 const struct image *leave_image(const struct leave *l)
 {
-	return l->f.img;
+	return &l->whole;
 }
 
 void leave_thaw(struct leave *l)
 {
-	freeze_thaw(&l->f);
-	free(l);
+	let_go(l);
 }

@@ -16,14 +16,14 @@ struct leave;
 /* Everything that a look at the program needs, its image and reasons aside */
 struct look;
 
-/* The same as look_at() at an origin; a reason against it is an error */
-int leave_survey(const struct look *base, struct image **out, struct err *e) MUST_CHECK;
+/* As tree_look() at an origin; a reason against it is an error.  @all: so many processes moved here */
+int leave_survey(const struct look *base, size_t all, struct image **out, struct err *e) MUST_CHECK;
 
 /*
  * Freezes and dumps.  @drain_ms > 0: what the program wrote must have arrived at the origin first
  * (the way home); it may take that long.  On failure the program runs on.
  */
-int leave_freeze(const struct look *base, struct pump *pump, int drain_ms, struct leave **out,
+int leave_freeze(const struct look *base, size_t all, struct pump *pump, int drain_ms, struct leave **out,
 		 struct err *e) MUST_CHECK;
 const struct image *leave_image(const struct leave *l);
 void leave_thaw(struct leave *l);	/* it runs on here; frees @l */

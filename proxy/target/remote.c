@@ -19,7 +19,8 @@
 #include "common/scope.h"
 #include "proxy/trace/tracee.h"
 
-#define BATCH_OFFSET 4096
+#define PAGE 4096
+#define BATCH_OFFSET PAGE
 #define ROOM_OFFSET (BATCH_OFFSET + REMOTE_CALLS * sizeof(struct remote_call))
 
 static_assert(sizeof(struct remote_call) == 64, "the loop below steps by 64");
@@ -209,18 +210,19 @@ int remote_one(struct remote *r, int64_t *result, struct err *e, const char *wha
 	return rc;
 }
 
-int remote_unmap(struct remote *r, struct err *e)
+static int last_call(struct remote *r, long nr, uint64_t a, uint64_t b, uint64_t c)
 {
 	static const uint8_t last[] = { 0x0f, 0x05, 0xcc };
 	struct user_regs_struct regs = r->regs;
 	int status, rc;
 
-	/* the instruction after the call is gone with the area: a system call stop ends it instead */
+	/* the instruction after the call may be gone with the area: a system call stop ends it instead */
 	regs.rip = r->scratch;
-	regs.rax = SYS_munmap;
+	regs.rax = (uint64_t)nr;
 	regs.orig_rax = (uint64_t)-1;
-	regs.rdi = r->scratch;
-	regs.rsi = r->scratch_len;
+	regs.rdi = a;
+	regs.rsi = b;
+	regs.rdx = c;
 	rc = remote_write(r, r->scratch, last, sizeof(last));
 	if (!rc)
 		rc = tracee_set_regs(r->tid, &regs);
@@ -236,9 +238,25 @@ int remote_unmap(struct remote *r, struct err *e)
 	}
 	if (!rc)
 		rc = tracee_get_regs(r->tid, &regs);
-	if (!rc && regs.rax)
-		rc = (int)(int64_t)regs.rax;
+	return rc ? rc : (int)(int64_t)regs.rax;
+}
+
+int remote_unmap(struct remote *r, struct err *e)
+{
+	int rc = last_call(r, SYS_munmap, r->scratch, r->scratch_len, 0);
+
 	return rc ? err_set(e, rc, "unmap the scratch area") : 0;
+}
+
+int remote_leave_page(struct remote *r, const void *page, struct err *e)
+{
+	int rc = last_call(r, SYS_munmap, r->scratch + PAGE, r->scratch_len - PAGE, 0);
+
+	if (!rc)
+		rc = last_call(r, SYS_mprotect, r->scratch, PAGE, PROT_READ | PROT_EXEC);
+	if (!rc)
+		rc = remote_write(r, r->scratch, page, PAGE);
+	return rc ? err_set(e, rc, "leave the stub's page") : 0;
 }
 
 /* exec ends the other threads, and goes on when the end of each has been waited for */

@@ -45,6 +45,8 @@ struct remote {
 int remote_open(struct remote *r, pid_t pid, uint64_t at, struct err *e) MUST_CHECK;
 void remote_close(struct remote *r);		/* only our own resources; see remote_unmap() */
 int remote_unmap(struct remote *r, struct err *e) MUST_CHECK;	/* the last act: the scratch area goes */
+/* Or: all but its first page, which becomes @page, to be executed */
+int remote_leave_page(struct remote *r, const void *page, struct err *e) MUST_CHECK;
 #define REMOTE_SIZE (4096 + REMOTE_CALLS * 64 + REMOTE_ROOM)
 
 /* Adds a call.  @what: for the error if it fails; NULL: it may fail */

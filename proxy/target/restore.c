@@ -91,7 +91,9 @@ static int finish_filter(void *ctx, struct err *e)
 {
 	struct restore *s = ctx;
 
-	return s->supervised ? restore_filter(s, e) : 0;
+	int rc = s->supervised ? restore_filter(s, e) : 0;
+
+	return rc ? rc : restore_stub(s, e);
 }
 
 static const struct stage begin_stages[] = {
@@ -156,7 +158,7 @@ int restore_go(struct restore *s, struct err *e)
 	if (!rc)
 		rc = restore_timerfds(s, e);
 	if (!rc)
-		rc = remote_unmap(&s->r, e);
+		rc = restore_let_go(s, e);
 	if (!rc)
 		rc = restore_registers(s, e);
 	if (rc)

@@ -21,18 +21,45 @@
 #include "proxy/image/image.h"
 #include "proxy/target/remote.h"
 
+/* What several processes of a tree have: made for the first, given to the others too */
+struct restore_shared {
+	struct shared_open {
+		int64_t id;		/* image_open.shared */
+		int fd;
+	} *opens;
+	struct shared_pipe {
+		uint64_t inode;
+		int fd[2];
+		bool given[2];
+	} *pipes;
+	struct shared_object {
+		uint64_t device, inode;
+		int fd;
+	} *objects;
+	size_t n_opens, n_pipes, n_objects;
+};
+void restore_forget_shared(struct restore_shared *s);	/* closes */
+
 struct restore {
 	const struct image *img;
+	struct restore_shared *shared;	/* of its tree */
 	struct remote r;
 	pid_t pid;
 	int sock;		/* our end of a socket pair to the body; owned */
 	int body_sock;		/* the body's end: its number there */
-	bool home;		/* the body was the deputy: descriptors that stayed are at their numbers */
+	bool home;		/* the body was the deputy, and holds what the image's twins stand for: */
+	const struct restore_stay {
+		uint32_t id;	/* image_open.stream */
+		int fd;
+	} *stays;
+	size_t n_stays;
+	bool placed;		/* what it held is at the image's numbers now */
 	int *files;		/* per image.files: opened here, or -1 */
 	int *objects;		/* per image.objects: a memfd */
 	int *opens;		/* per image.opens: our copy, until restore_go() */
 	int base;		/* descriptors in the body from here up are passing through; above what arrives */
 	bool supervised;	/* it gets the filter */
+	bool stub;		/* from restore_finish(): the shim is in it, and has been told */
 	int listener;		/* from restore_finish(): of the filter; the caller's */
 	bool foreign_vdso;	/* the image's vdso was built for another kernel */
 	/* a twin's near end for image.opens[i]; the far end is kept by the callee */
@@ -62,5 +89,7 @@ int restore_pending(struct restore *s, struct err *e) MUST_CHECK;
 int restore_threads(struct restore *s, struct err *e) MUST_CHECK;	/* restore_threads.c */
 int restore_registers(struct restore *s, struct err *e) MUST_CHECK;
 int restore_filter(struct restore *s, struct err *e) MUST_CHECK;	/* restore_filter.c */
+int restore_stub(struct restore *s, struct err *e) MUST_CHECK;
+int restore_let_go(struct restore *s, struct err *e) MUST_CHECK;	/* the scratch area goes; or becomes the stub */
 
 #endif

@@ -36,16 +36,86 @@
 #define INOTIFY_IOC_SETNEXTWD _IOW('I', 0, int32_t)
 #endif
 
-#define CREATION_FLAGS (O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | O_NOCTTY)
+#define CREATION_FLAGS (O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW)
 
 struct making {
 	struct restore *s;
 	const struct image_open *o;
-	struct pipe_ends {
-		int fd[2];
-		bool given[2];
-	} *pipes;
 };
+
+/* ---- what a tree shares -------------------------------------------------------------------------------- */
+
+static struct shared_pipe *shared_pipe(struct restore_shared *s, uint64_t inode)
+{
+	struct shared_pipe *more;
+
+	for (size_t i = 0; i < s->n_pipes; i++)
+		if (s->pipes[i].inode == inode)
+			return &s->pipes[i];
+	more = realloc(s->pipes, (s->n_pipes + 1) * sizeof(*more));
+	if (!more)
+		return NULL;
+	s->pipes = more;
+	more[s->n_pipes] = (struct shared_pipe){ .inode = inode, .fd = { -1, -1 } };
+	return &more[s->n_pipes++];
+}
+
+/* A duplicate of what an earlier process of the tree has, or -1 */
+static int shared_open(const struct restore_shared *s, int64_t id)
+{
+	for (size_t i = 0; i < s->n_opens && id; i++)
+		if (s->opens[i].id == id)
+			return fcntl(s->opens[i].fd, F_DUPFD_CLOEXEC, 0);
+	return -1;
+}
+
+static int share_open(struct restore_shared *s, int64_t id, int fd)
+{
+	struct shared_open *more = realloc(s->opens, (s->n_opens + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	s->opens = more;
+	more[s->n_opens] = (struct shared_open){ id, fcntl(fd, F_DUPFD_CLOEXEC, 0) };
+	return more[s->n_opens++].fd < 0 ? -errno : 0;
+}
+
+static int make_object(struct restore_shared *s, const struct image_object *o, struct err *e)
+{
+	struct shared_object *more;
+	AUTO_FD int fd = -1;
+
+	for (size_t i = 0; i < s->n_objects; i++)
+		if (s->objects[i].inode == o->inode && s->objects[i].device == o->device) {
+			fd = fcntl(s->objects[i].fd, F_DUPFD_CLOEXEC, 0);
+			return fd < 0 ? err_set(e, -errno, "share memory") : take_fd(&fd);
+		}
+	fd = memfd_create(o->name ? o->name : "shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, (off_t)o->size))
+		return err_set(e, -errno, "make shared memory");
+	more = realloc(s->objects, (s->n_objects + 1) * sizeof(*more));
+	if (!more)
+		return err_set(e, -ENOMEM, "make shared memory");
+	s->objects = more;
+	more[s->n_objects++] = (struct shared_object){ o->device, o->inode, fcntl(fd, F_DUPFD_CLOEXEC, 0) };
+	return take_fd(&fd);
+}
+
+void restore_forget_shared(struct restore_shared *s)
+{
+	for (size_t i = 0; i < s->n_opens; i++)
+		close(s->opens[i].fd);
+	for (size_t i = 0; i < s->n_objects; i++)
+		close(s->objects[i].fd);
+	for (size_t i = 0; i < s->n_pipes; i++)
+		for (int k = 0; k < 2; k++)
+			if (s->pipes[i].fd[k] >= 0)
+				close(s->pipes[i].fd[k]);
+	free(s->opens);
+	free(s->objects);
+	free(s->pipes);
+	*s = (struct restore_shared){ 0 };
+}
 
 /* ---- one function a kind: returns a descriptor with O_CLOEXEC -------------------------------------- */
 
@@ -80,13 +150,15 @@ static int make_pipe(struct making *m, struct err *e)
 {
 	const struct image_open *o = m->o;
 	const struct image_pipe *p;
-	struct pipe_ends *ends;
+	struct shared_pipe *ends;
 	int end, fd;
 
 	if (o->file < 0 || (size_t)o->file >= m->s->img->n_pipes)
 		return err_say(e, -EINVAL, "the image names a pipe that it doesn't have");
 	p = &m->s->img->pipes[o->file];
-	ends = &m->pipes[o->file];
+	ends = shared_pipe(m->s->shared, p->inode);
+	if (!ends)
+		return err_set(e, -ENOMEM, "make a pipe");
 	if (ends->fd[0] < 0) {
 		if (pipe2(ends->fd, O_CLOEXEC | O_NONBLOCK))
 			return err_set(e, -errno, "make a pipe");
@@ -225,9 +297,9 @@ int restore_open_all(struct restore *s, struct err *e)
 	for (size_t i = 0; i < img->n_objects; i++) {
 		const struct image_object *o = &img->objects[i];
 
-		s->objects[i] = memfd_create(o->name ? o->name : "shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		if (s->objects[i] < 0 || ftruncate(s->objects[i], (off_t)o->size))
-			return err_set(e, -errno, "make shared memory");
+		s->objects[i] = make_object(s->shared, o, e);
+		if (s->objects[i] < 0)
+			return s->objects[i];
 	}
 	return 0;
 }
@@ -315,6 +387,31 @@ static int place_members(struct restore *s, struct err *e)
 	return rc ? rc : remote_run(&s->r, e);
 }
 
+/* What the deputy holds, out of the way: it needn't be at its number, and another may be there */
+static int lift_stays(struct restore *s, int *slot, int *n, struct err *e)
+{
+	const struct image *img = s->img;
+	int rc = 0;
+
+	for (size_t i = 0; i < img->n_opens && !rc; i++) {
+		int from = -1;
+
+		if (img->opens[i].kind != OPEN_TWIN && img->opens[i].kind != OPEN_PULLED)
+			continue;
+		for (size_t k = 0; k < s->n_stays; k++)
+			if (s->stays[k].id == img->opens[i].stream)
+				from = s->stays[k].fd;
+		if (from < 0)
+			return err_say(e, -EBADF, "what descriptor %s of process %d stands for isn't held by its deputy",
+				       img->opens[i].path ? img->opens[i].path : "?", (int)s->pid);
+		slot[i] = s->base + (*n)++;
+		rc = remote_do(&s->r, e, "keep a descriptor", SYS_dup3, (uint64_t)from, (uint64_t)slot[i], O_CLOEXEC);
+	}
+	for (size_t k = 0; k < s->n_stays && !rc; k++)
+		rc = remote_do(&s->r, e, NULL, SYS_close, (uint64_t)s->stays[k].fd);
+	return rc ? rc : remote_run(&s->r, e);
+}
+
 /* From their passing numbers to their own; a description with two numbers is duplicated */
 static int place_all(struct restore *s, const int *slot, int given, struct err *e)
 {
@@ -324,11 +421,6 @@ static int place_all(struct restore *s, const int *slot, int given, struct err *
 	for (size_t i = 0; i < img->n_fds && !rc; i++) {
 		const struct image_fd *f = &img->fds[i];
 
-		if (slot[f->open] < 0) {	/* it stayed in the deputy at its number */
-			rc = remote_do(&s->r, e, "mark a descriptor", SYS_fcntl, (uint64_t)f->fd, F_SETFD,
-				       f->cloexec ? FD_CLOEXEC : 0);
-			continue;
-		}
 		rc = remote_do(&s->r, e, "place a descriptor", SYS_dup3, (uint64_t)slot[f->open], (uint64_t)f->fd,
 			       f->cloexec ? O_CLOEXEC : 0);
 	}
@@ -351,16 +443,13 @@ static int seal_objects(struct restore *s, struct err *e)
 int restore_descriptors(struct restore *s, struct err *e)
 {
 	const struct image *img = s->img;
-	AUTO_FREE struct pipe_ends *pipes = malloc((img->n_pipes + 1) * sizeof(*pipes));
 	AUTO_FREE int *slot = calloc(img->n_opens + 1, sizeof(int));
 	AUTO_FREE int *fds = calloc(img->n_opens + 1, sizeof(int));
-	struct making m = { .s = s, .pipes = pipes };
+	struct making m = { .s = s };
 	int n = 0, rc = 0;
 
-	if (!pipes || !slot || !fds)
+	if (!slot || !fds)
 		return err_set(e, -ENOMEM, "make the descriptors");
-	for (size_t i = 0; i < img->n_pipes; i++)
-		pipes[i] = (struct pipe_ends){ { -1, -1 }, { false, false } };
 	for (size_t i = 0; i < img->n_opens && !rc; i++) {
 		int64_t kind = img->opens[i].kind;
 
@@ -372,19 +461,21 @@ int restore_descriptors(struct restore *s, struct err *e)
 			break;
 		}
 		m.o = &img->opens[i];
-		s->opens[i] = makers[kind](&m, e);
-		rc = s->opens[i] < 0 ? s->opens[i] : 0;
+		s->opens[i] = shared_open(s->shared, m.o->shared);
+		if (s->opens[i] < 0) {
+			s->opens[i] = makers[kind](&m, e);
+			rc = s->opens[i] < 0 ? s->opens[i] : m.o->shared ? share_open(s->shared, m.o->shared, s->opens[i]) : 0;
+		}
 		slot[i] = s->base + n;
 		fds[n++] = s->opens[i];
 	}
-	for (size_t i = 0; i < img->n_pipes; i++)
-		for (int k = 0; k < 2; k++)
-			if (pipes[i].fd[k] >= 0)
-				close(pipes[i].fd[k]);
 	if (!rc)
 		rc = restore_give(s, fds, n, e);
+	if (!rc && s->home)
+		rc = lift_stays(s, slot, &n, e);
 	if (!rc)
 		rc = place_all(s, slot, n, e);
+	s->placed = !rc;
 	if (!rc)
 		rc = place_members(s, e);
 	if (!rc)

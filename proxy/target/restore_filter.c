@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * restore_filter.c - The seccomp filter is installed in the program's own name
+ * restore_filter.c - The seccomp filter is installed in the program's own name; the shim is told
  */
 #include "proxy/target/restore.h"
 
@@ -69,4 +69,38 @@ int restore_filter(struct restore *s, struct err *e)
 	if (s->listener < 0)
 		return err_set(e, -errno, "take the filter's listener");
 	return remote_call(&s->r, NULL, e, "close the filter's listener", SYS_close, (uint64_t)listener);
+}
+
+/* ---- the shim ------------------------------------------------------------------------------------ */
+
+static int peek(void *ctx, uint64_t addr, void *buf, size_t len)
+{
+	return remote_read(ctx, addr, buf, len);
+}
+
+/* libmshim.so in the program hears whether there is a filter, and a page whose calls pass it */
+int restore_stub(struct restore *s, struct err *e)
+{
+	uint32_t moved = s->supervised;
+	uint64_t at;
+	int rc;
+
+	if (!s->img->shim_base || s->r.scratch != CALL_STUB)
+		return 0;
+	rc = stub_find_state(peek, &s->r, s->img->shim_base, &at);
+	if (rc)
+		return 0;	/* another version's: its calls go the long way */
+	rc = remote_write(&s->r, at + offsetof(struct mshim_state, moved), &moved, sizeof(moved));
+	s->stub = !rc;
+	return rc ? err_set(e, rc, "tell libmshim.so that it has moved") : 0;
+}
+
+int restore_let_go(struct restore *s, struct err *e)
+{
+	uint8_t page[CALL_STUB_LEN];
+
+	if (!s->stub)
+		return remote_unmap(&s->r, e);
+	stub_write(page);
+	return remote_leave_page(&s->r, page, e);
 }

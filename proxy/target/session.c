@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/scope.h"
@@ -58,9 +59,12 @@ struct guest {
 	int control;			/* to the keeper; -1: none */
 	pid_t pid;			/* the program's, at its origin and in its namespace */
 	pid_t host_pid;			/* the same, as this /proc knows it */
-	struct fill fill;
+	pid_t host_pids[IMAGE_MOST_PROCESSES + 1];	/* of each process of image */
+	struct fill *fills;		/* a process each */
+	size_t n_fills;
 	int fill_fds[SOCK_MAX_FDS];
 	int n_fill_fds;
+	uint64_t filled;		/* pages */
 	struct relay relay;
 	int asking;			/* a local client's control socket: waits for MOVED_ON; -1 */
 	bool discarded, over;
@@ -105,7 +109,9 @@ static int find_user(struct guest *g, const struct wire_hello *h, struct err *e)
 	g->user.image_uid = h->uid;
 	g->user.image_gid = h->gid;
 	snprintf(g->user.name, sizeof(g->user.name), "%s", pw->pw_name);
-	if (!policy_user_allowed(g->env->policy, g->peer.name, pw->pw_name, pw->pw_uid)) {
+	if (g->env->only_user && strcmp(g->env->only_user, pw->pw_name))
+		return err_say(e, -EACCES, "E_USER: a program of %s's can't be run as %s", g->env->only_user, pw->pw_name);
+	if (!g->env->only_user && !policy_user_allowed(g->env->policy, g->peer.name, pw->pw_name, pw->pw_uid)) {
 		log_line(LOG_LEVEL_WARN, "E_PEER_RIGHTS", "peer %s may not run programs as %s", g->peer.name, pw->pw_name);
 		return err_say(e, -EACCES, "E_PEER_RIGHTS: the policy of %s doesn't let this host run programs as user %s",
 			       g->env->host, pw->pw_name);
@@ -316,6 +322,27 @@ static int on_prepare(struct guest *g, struct err *e)
 	return rc;
 }
 
+/* Where each process's pages go: its descriptors follow one another */
+static int take_fills(struct guest *g, const wire_blob *layout)
+{
+	struct bytes b = bytes_of(layout->p, layout->len);
+	int at = 0;
+
+	g->n_fills = layout->len / 8;
+	g->fills = calloc(g->n_fills + 1, sizeof(*g->fills));
+	for (size_t i = 0; g->fills && i < g->n_fills; i++) {
+		bool uffd = bytes_get_le(&b, 4);
+		uint32_t objects = (uint32_t)bytes_get_le(&b, 4);
+
+		if (b.bad || objects > SOCK_MAX_FDS || at + 1 + uffd + (int)objects > g->n_fill_fds)
+			return -EPROTO;
+		g->fills[i] = (struct fill){ .mem = g->fill_fds[at], .uffd = uffd ? g->fill_fds[at + 1] : -1,
+					     .objects = g->fill_fds + at + 1 + uffd, .n_objects = objects };
+		at += 1 + uffd + (int)objects;
+	}
+	return g->fills && g->n_fills ? 0 : -EPROTO;
+}
+
 static int on_image(struct guest *g, struct err *e)
 {
 	AUTO_IMAGE struct image *img = NULL;
@@ -334,13 +361,10 @@ static int on_image(struct guest *g, struct err *e)
 		rc = keeper_expect(g, WIRE_FILLABLE, &k, e);
 	if (rc)
 		return rc;
-	if (wire_get_fillable(k.payload, k.h.length, &f) || k.nfds < 1 + (int)!!f.uffd)
-		return err_say(e, -EPROTO, "the restore helper gave no way to fill the memory");
 	memcpy(g->fill_fds, k.fds, (size_t)k.nfds * sizeof(int));
 	g->n_fill_fds = k.nfds;
-	g->fill = (struct fill){ .mem = k.fds[0], .uffd = f.uffd ? k.fds[1] : -1,
-				 .objects = g->fill_fds + 1 + !!f.uffd,
-				 .n_objects = (uint32_t)(k.nfds - 1 - (int)!!f.uffd) };
+	if (wire_get_fillable(k.payload, k.h.length, &f) || take_fills(g, &f.layout))
+		return err_say(e, -EPROTO, "the restore helper gave no way to fill the memory");
 	return talk_send(g->l, WIRE_FILLABLE, k.payload, k.h.length, e);
 }
 
@@ -366,8 +390,10 @@ static int on_mem_end(struct guest *g, struct err *e)
 	for (int i = 0; i < g->n_fill_fds; i++)
 		close(g->fill_fds[i]);
 	g->n_fill_fds = 0;
-	if (!rc && m.pages != g->fill.pages)
-		rc = err_say(e, -EBADMSG, "%llu pages came, %llu were sent", (unsigned long long)g->fill.pages,
+	for (size_t i = 0; i < g->n_fills; i++)
+		g->filled += g->fills[i].pages;
+	if (!rc && m.pages != g->filled)
+		rc = err_say(e, -EBADMSG, "%llu pages came, %llu were sent", (unsigned long long)g->filled,
 			     (unsigned long long)m.pages);
 	if (!rc)
 		rc = to_keeper(g, WIRE_MEM_END, g->t.buf, g->t.len, -1, e);
@@ -430,7 +456,9 @@ static int receive_pages(struct guest *g, const struct frame *f, uint8_t *buf, s
 		rc = link_recv(g->l, buf, f->length - sizeof(head), deadline_in_ms(TALK_MS), e);
 	if (!rc)
 		rc = wire_get_mem(head, sizeof(head), &m);
-	return rc ? rc : fill_pages(&g->fill, m.space, m.addr, buf, f->length - sizeof(head), e);
+	if (!rc && m.space >> 16 >= g->n_fills)
+		rc = err_say(e, -EBADMSG, "memory came for a process that the image doesn't have");
+	return rc ? rc : fill_pages(&g->fills[m.space >> 16], m.space & 0xffff, m.addr, buf, f->length - sizeof(head), e);
 }
 
 /* One message and its answer.  1: it's time to serve */
@@ -501,8 +529,8 @@ static int send_memory(struct guest *g, struct err *e)
 
 	if (!rc)
 		rc = stage_fault("source: sending memory", e);
-	if (!rc)
-		rc = mem_send(g->l, g->host_pid, g->image, &m.pages, NO_DEADLINE, e);
+	for (size_t i = 0; !rc && i < image_processes(g->image); i++)
+		rc = mem_send(g->l, g->host_pids[i], g->image, i, &m.pages, NO_DEADLINE, e);
 	return rc ? rc : talk_send(g->l, WIRE_MEM_END, buf, wire_put_mem_end(buf, sizeof(buf), &m), e);
 }
 
@@ -585,8 +613,11 @@ static int pass_text(struct guest *g, struct keeper_says *k, struct err *e)
 	if (k->h.type == WIRE_IMAGE) {
 		image_free(take_ptr(g->image));
 		rc = image_from_json(text, (size_t)st.st_size, &g->image, e);
-		if (!rc)
-			rc = maker_pid_of(k->fds[1], &g->host_pid, e);
+		if (!rc && k->nfds != 1 + (int)image_processes(g->image))
+			rc = err_say(e, -EPROTO, "the keeper sent an image of %zu processes, and named %d",
+				     image_processes(g->image), k->nfds - 1);
+		for (int i = 1; i < k->nfds && !rc; i++)
+			rc = maker_pid_of(k->fds[i], &g->host_pids[i - 1], e);
 	}
 	n = wire_put_image(buf, (size_t)st.st_size + 64, &(struct wire_image){ text });
 	if (!rc)
@@ -649,6 +680,10 @@ static void from_leash(struct guest *g)
 	g->asking = fd;
 	if (!strcmp(what, "move") && json_get_str(o, "host", &host, NULL)) {
 		answer_client(g, -EINVAL, "which host?");
+		return;
+	}
+	if (!strcmp(what, "save")) {
+		answer_client(g, -EINVAL, "only a program that is at home can be saved");
 		return;
 	}
 	if (!strcmp(what, "why")) {
@@ -751,7 +786,7 @@ int target_serve(const struct session_env *env, struct link *l, const struct pee
 
 	if (!g || !pages)
 		return 1;
-	*g = (struct guest){ .env = env, .l = l, .peer = *peer, .control = -1, .asking = -1, .fill = { .mem = -1, .uffd = -1 } };
+	*g = (struct guest){ .env = env, .l = l, .peer = *peer, .control = -1, .asking = -1 };
 	g->relay.sock = -1;
 	rc = agree(g, &e);
 	if (!rc)

@@ -213,8 +213,10 @@ static void on_forked(void *ctx, int64_t value, const void *out UNUSED, size_t l
 
 	if (value > 0)
 		rc = fork_go_on(s->kin, s->listener, w->id, w->tid, w->pid, (pid_t)value);
-	if (rc == FORK_UNUSED || rc == FORK_AGAIN)
+	if (rc == FORK_UNUSED || rc == FORK_AGAIN || rc == FORK_LATER)
 		fork_unused(s->asks, (pid_t)value);
+	if (rc == FORK_LATER)
+		rc = -ERESTARTSYS;
 	if (rc == FORK_AGAIN) {
 		w->ask = ask_home(s->asks, w->pid, w->row->id, 0, w->args, NULL, 0, on_forked, w);
 		if (w->ask)

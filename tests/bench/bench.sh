@@ -116,6 +116,7 @@ for ((run = 1; run <= RUNS; run++)); do
 	done
 done
 printf '\r                \r' >&2
+BUILD=$BUILD tests/bench/shim.sh >"$DIR/shim"
 
 # ---- the table ---------------------------------------------------------------------------
 
@@ -153,6 +154,7 @@ table() {
 	row "pause, small program" "$(ms "$hello")" ms 15 "$(median hello.pages) pages"
 	row "64 threads: more than that" "$(more "$(median threads)" "$hello")" ms 30 "$(ms "$(median threads)") ms"
 	row "500 mappings: more than that" "$(more "$(median maps)" "$hello")" ms 30 "$(ms "$(median maps)") ms"
+	cat "$DIR/shim"
 }
 table | tee "$LAST"
 exit 0

@@ -162,7 +162,7 @@ pin_pair_by_hand() {
 # install_programs - to /shared/bin
 install_programs() {
 	mkdir -p "$SHARED/bin/programs"
-	cp "$HOSTS_BUILD"/{mproxy,mmigrate,mrestore,mdeputy} "$SHARED/bin/" &&
+	cp "$HOSTS_BUILD"/{mproxy,mmigrate,mrestore,mdeputy,libmshim.so} "$SHARED/bin/" &&
 		cp "$SYSTEM"/programs/* "$SHARED/bin/programs/" &&
 		cp "$SYSTEM/start.py" "$SHARED/bin/" || return
 	if [ -d "$HOSTS_BUILD/victims" ]; then

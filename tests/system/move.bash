@@ -197,3 +197,6 @@ row_java() {
 . "${BASH_SOURCE[0]%/*}/terminal.bash"
 # shellcheck source=tests/system/forks.bash
 . "${BASH_SOURCE[0]%/*}/forks.bash"
+
+# shellcheck source=tests/system/tree.bash
+. "${BASH_SOURCE[0]%/*}/tree.bash"

@@ -239,6 +239,55 @@ static void test_content(void **state)
 	}
 }
 
+/* An image out of a file: nobody can be asked any more, and what was written to must be as it was */
+static void test_saved(void **state)
+{
+	AUTO_IMAGE struct image *img = survey_new();
+	struct image_file *f = add(img, "a");
+	struct err e = { 0 };
+
+	(void)state;
+	img->saved_ns = 1;
+	f->written = 1;
+	f->ctime_ns--;
+	{			/* its inode alone is enough for a move, which looks again when nobody writes */
+		ASKED a;
+
+		ask_files(&a, img);
+		expect(&a, REASON_FILE_CHANGED, "/a has been touched since the program was saved");
+		assert_int_equal(a.c.n_wants, 0);
+	}
+	assert_int_equal(file_identify(f, &e), 0);
+	{
+		ASKED a;
+
+		ask_files(&a, img);
+		expect(&a, REASON_COUNT, "");
+	}
+	f->sha256[0] = f->sha256[0] == '0' ? '1' : '0';
+	{
+		ASKED a;
+
+		ask_files(&a, img);
+		expect(&a, REASON_FILE_CHANGED, "/a, which the program had open, isn't as it was when it was saved");
+	}
+	f->size = 9;
+	{
+		ASKED a;
+
+		ask_files(&a, img);
+		expect(&a, REASON_FILE_CHANGED, ": 9 bytes, sha256 ");
+	}
+	f->mapped = 1;		/* a library: another version of it is installed */
+	f->written = 0;
+	{
+		ASKED a;
+
+		ask_files(&a, img);
+		expect(&a, REASON_FILE_DIFFERS, "/a isn't the same: 9 bytes");
+	}
+}
+
 static void test_many_wants(void **state)
 {
 	AUTO_IMAGE struct image *img = survey_new();
@@ -815,6 +864,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_identity),	cmocka_unit_test(test_content),
+		cmocka_unit_test(test_saved),
 		cmocka_unit_test(test_many_wants),	cmocka_unit_test(test_cases),
 		cmocka_unit_test(test_cwd),		cmocka_unit_test(test_senseless),
 		cmocka_unit_test(test_bounded),		cmocka_unit_test(test_rights),

@@ -48,10 +48,15 @@ static const struct option_row rows[] = {
 	  set_number },
 };
 
+static const struct option_command commands[] = {
+	{ NULL, "PID", "Does." },
+	{ "why", "PID [ADDR:PORT]", "Says a|b,\n*why*." },
+};
 static const char *const usage[] = { "[OPTION]... PID", "ps", NULL };
 static const struct options options = {
 	.program = "prog", .usage = usage, .about = "Does things.", .more = "The end.",
 	.rows = rows, .n = ARRAY_SIZE(rows),
+	.commands = commands, .n_commands = ARRAY_SIZE(commands),
 };
 
 /* Parses @words, up to the first NULL */
@@ -138,6 +143,8 @@ static void test_bad(void **state)
 		{ { "-qc" }, "-c needs an argument: PATH" },
 		{ { "--quiet=1" }, "--quiet takes no argument" },
 		{ { "--help=1" }, "--help takes no argument" },
+		{ { "--help-as" }, "--help-as needs an argument: FORM" },
+		{ { "--help-as=word" }, "--help-as: word is no form" },
 		{ { "--a-number-with-a-long-name=x" },
 		  "--a-number-with-a-long-name: x is no number" },
 	};
@@ -164,6 +171,9 @@ static void test_help(void **state)
 		"\n"
 		"Does things.\n"
 		"\n"
+		"PID      Does.\n"
+		"why      Says a|b,\n*why*.\n"
+		"\n"
 		"Options:\n"
 		"  -c, --control PATH          Where mproxy listens.\n"
 		"  -l, --listen [ADDR]         Listen.\n"
@@ -184,7 +194,7 @@ static void test_help(void **state)
 
 	(void)state;
 	assert_int_equal(parse(words, argv, &v, &found, &e), 0);
-	assert_true(found.help && v.quiet && !found.version);
+	assert_true(found.help == options_help && v.quiet && !found.version);
 	assert_int_equal(parse(version, argv, &v, &found, &e), 0);
 	assert_true(found.version && !found.help);
 
@@ -199,12 +209,56 @@ static void test_help(void **state)
 	assert_string_equal(text, "prog " MSHIM_VERSION "\n");
 }
 
+/* What man pages and shell completion are made of */
+static void test_forms(void **state)
+{
+	static const struct row {
+		const char *form, *text;
+	} forms[] = {
+		{ "usage", "*prog* [_OPTION_]... _PID_++\n*prog* *ps*\n" },
+		{ "commands", "_PID_\n\tDoes.\n\n*why* _PID_ [_ADDR_:_PORT_]\n\tSays a|b, \\*why\\*.\n\n" },
+		{ "options", "*-c*, *--control* _PATH_\n\tWhere mproxy listens.\n\n"
+			     "*-l*, *--listen* [_ADDR_]\n\tListen. Second line.\n\n"
+			     "*-q*, *--quiet*\n\tSay less.\n\n"
+			     "*-j*, *--json*\n\tJSON.\n\n"
+			     "*--a-number-with-a-long-name* _N_\n\tA number.\n\n"
+			     "*-h*, *--help*\n\tPrint this and end.\n\n"
+			     "*-V*, *--version*\n\tPrint the version and end.\n\n" },
+		{ "words", "option|--control|-c|PATH|Where mproxy listens.\n"
+			   "option|--listen|-l|[ADDR]|Listen. Second line.\n"
+			   "option|--quiet|-q||Say less.\n"
+			   "option|--json|-j||JSON.\n"
+			   "option|--a-number-with-a-long-name||N|A number.\n"
+			   "option|--help|-h||Print this and end.\n"
+			   "option|--version|-V||Print the version and end.\n"
+			   "command||PID|Does.\n"
+			   "command|why|PID [ADDR:PORT]|Says a/b, *why*.\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		const char *const words[] = { "--help-as", forms[i].form, "--nothing", NULL };
+		char text[2000], *argv[MOST + 2];
+		struct options_found found;
+		struct values v;
+		struct err e;
+		FILE *f = fmemopen(text, sizeof(text), "w");
+
+		assert_non_null(f);
+		assert_int_equal(parse(words, argv, &v, &found, &e), 0);
+		found.help(&options, f);
+		fclose(f);
+		assert_string_equal(text, forms[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_forms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tree.c - A process and its descendants are looked at, and frozen, as one
+ */
+#include "proxy/origin/tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/scope.h"
+#include "proxy/image/cpu.h"
+#include "proxy/trace/procfs.h"
+
+#define LOOKS 10		/* processes end while they are looked at: so often it is tried */
+
+static bool is_member(const struct look *base, pid_t pid)
+{
+	struct proc_stat st;
+
+	if (procfs_stat(pid, pid, &st, NULL) || st.state == 'Z' || st.state == 'X')
+		return false;
+	return !base->stays || !base->stays(base->ctx, pid);
+}
+
+/* The children of list[at], behind the others */
+static int add_children(const struct look *base, pid_t **list, size_t *n, size_t at, struct err *e)
+{
+	size_t before = *n, to = before;
+	int rc = look_add_children((*list)[at], list, n);
+
+	for (size_t i = before; i < *n; i++)
+		if (is_member(base, (*list)[i]))
+			(*list)[to++] = (*list)[i];
+	*n = to;
+	if (rc)
+		return err_set(e, rc, "list the program's processes");
+	if (*n > IMAGE_MOST_PROCESSES)
+		return err_say(e, -E2BIG, "the program has more than %d processes", IMAGE_MOST_PROCESSES);
+	return 0;
+}
+
+static pid_t *list_of_one(pid_t pid)
+{
+	pid_t *list = malloc(sizeof(*list));
+
+	if (list)
+		*list = pid;
+	return list;
+}
+
+/* ---- a look ---------------------------------------------------------------------------------- */
+
+static int look_at_all(const struct look *base, const pid_t *pids, size_t n, struct image *img, struct err *e)
+{
+	AUTO_FREE struct look *looks = calloc(n, sizeof(*looks));
+	int rc = looks ? 0 : err_set(e, -ENOMEM, "look at the program");
+
+	img->others = calloc(n, sizeof(*img->others));
+	img->n_others = img->others ? n - 1 : 0;
+	if (!img->others)
+		return err_set(e, -ENOMEM, "look at the program");
+	for (size_t i = 0; i < n && !rc; i++) {
+		looks[i] = *base;
+		looks[i].pid = pids[i];
+		looks[i].tree = n > 1 ? pids : NULL;
+		looks[i].n_tree = n > 1 ? n : 0;
+		looks[i].img = image_process(img, i);
+		rc = look_at(&looks[i], e);
+		if (!rc)
+			rc = cpu_describe(looks[i].img, e);
+	}
+	return rc ? rc : look_settle(looks, n, e);
+}
+
+static int look_once(const struct look *base, bool descend, struct image **out, size_t *n, struct err *e)
+{
+	AUTO_IMAGE struct image *img = calloc(1, sizeof(*img));
+	AUTO_FREE pid_t *pids = list_of_one(base->pid);
+	int rc = img && pids ? 0 : err_set(e, -ENOMEM, "look at the program");
+
+	*n = 1;
+	for (size_t i = 0; i < *n && descend && !rc; i++)
+		rc = add_children(base, &pids, n, i, e);
+	if (!rc)
+		rc = look_at_all(base, pids, *n, img, e);
+	if (!rc)
+		*out = take_ptr(img);
+	return rc;
+}
+
+int tree_look(const struct look *base, bool descend, struct image **out, struct err *e)
+{
+	size_t n = 2;
+	int rc = -ESRCH;
+
+	for (int i = 0; i < LOOKS && n > 1 && (rc == -ESRCH || rc == -ENOENT); i++) {
+		reasons_free(base->why);
+		rc = look_once(base, descend, out, &n, e);
+	}
+	return rc;
+}
+
+/* ---- frozen ------------------------------------------------------------------------------------- */
+
+/* A frozen process has no more children than those that it has: so the list gets complete */
+static int freeze_members(const struct look *base, bool descend, pid_t **pids, size_t *count, tree_slot_fn *slot,
+			  void *ctx, size_t *n, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < *count && !rc; i++) {
+		struct look l = *base;
+		struct freeze *f = slot(ctx, i);
+
+		if (!f)
+			return err_set(e, -ENOMEM, "freeze the program");
+		*n = i + 1;
+		l.pid = (*pids)[i];
+		l.before = i ? NULL : base->before;
+		rc = freeze_threads(f, &l, e);
+		if (!rc && descend)
+			rc = add_children(base, pids, count, i, e);
+	}
+	return rc;
+}
+
+int tree_freeze(const struct look *base, bool descend, tree_slot_fn *slot, void *ctx, size_t *n, struct err *e)
+{
+	AUTO_FREE pid_t *pids = list_of_one(base->pid);
+	AUTO_FREE struct look *looks = NULL;
+	size_t count = 1;
+	int rc;
+
+	*n = 0;
+	if (!pids)
+		return err_set(e, -ENOMEM, "freeze the program");
+	rc = freeze_members(base, descend, &pids, &count, slot, ctx, n, e);
+	looks = rc ? NULL : calloc(*n, sizeof(*looks));
+	if (!rc && !looks)
+		rc = err_set(e, -ENOMEM, "freeze the program");
+	for (size_t i = 0; i < *n && !rc; i++) {
+		rc = freeze_look(slot(ctx, i), *n > 1 ? pids : NULL, *n > 1 ? *n : 0, e);
+		looks[i] = slot(ctx, i)->look;
+	}
+	if (!rc)
+		rc = look_settle(looks, *n, e);
+	for (size_t i = 0; i < *n && !rc; i++) {
+		slot(ctx, i)->look.tree = NULL;	/* the list is ours */
+		rc = freeze_end(slot(ctx, i), e);
+		if (!rc)
+			rc = cpu_describe(slot(ctx, i)->img, e);
+	}
+	return rc;
+}
+
+struct image tree_image(tree_slot_fn *slot, void *ctx, size_t n)
+{
+	struct image whole = *slot(ctx, 0)->img;
+
+	whole.others = calloc(n, sizeof(*whole.others));
+	whole.n_others = whole.others ? n - 1 : 0;
+	for (size_t i = 0; i < whole.n_others; i++)
+		whole.others[i] = *slot(ctx, i + 1)->img;
+	return whole;
+}

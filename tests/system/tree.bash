@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# tree.bash - The kinds of move.rows for programs of several processes: mmigrate --tree
+
+# move_tree TARGET - the program and its descendants, asked at the origin
+move_tree() {
+	mm "$H" --tree "$P" "$1" && runs_on "$1" "$P"
+}
+
+# The process @1 of the program, and all that it started at the origin, are on @2 and nowhere else
+family_is_on() {
+	local host=$1 pid
+	shift
+	for pid; do
+		runs_on "$host" "$pid" || return
+	done
+}
+
+# A shell with a pipeline in its loop, and a child that counts: all of it goes
+row_tree_shell() {
+	start_program hosta sh -c 'seq 1000000000 | while read -r n; do echo $n; sleep 0.05; [ ! -e '"/shared"'/stop-tree ] || exit 5; done; exit $?' || return
+	goes_on && move_tree hostb && goes_on && move hostc && goes_on && home && goes_on || return
+	touch "$SHARED/stop-tree"
+	ended_with "exit 5"
+	local rc=$?
+	rm -f "$SHARED/stop-tree"
+	[ $rc = 0 ] && counted "$OUT"
+}
+
+# A pool of workers with shared memory, locks and queues
+row_tree_pool() {
+	start_program hosta "$@" && goes_on && move_tree hostb && goes_on && move hostc && goes_on && home && goes_on || return
+	say stop && ended_with "exit 0" && counted "$OUT" && [ "$(tail -n 1 "$OUT")" = ok ]
+}
+
+# answers N TEXT STATUS - worker N answers, through a child of its own
+answers() {
+	say "$2" && wait_for "$OUT" "^$1 $2 $3 $P\$"
+}
+
+# A fork server over pipes
+row_tree_server() {
+	start_program hosta "$@" && wait_for "$OUT" "^ready $P\$" && answers 1 one 3 && answers 2 three 5 || return
+	move_tree hostb && answers 3 four 4 && answers 1 eleven 6 && move hostc && answers 2 o 1 || return
+	answers 3 p 1 && home && answers 1 q 1 && answers 2 seven 5 || return
+	say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
+}
+
+# make_project DIRECTORY - a small one in C that takes some seconds to build
+make_project() {
+	local i
+	mkdir -p "$1/tmp" && chmod 777 "$1" "$1/tmp" || return
+	for i in $(seq 16); do
+		cat >"$1/part$i.c" <<C
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static int table_$i[1000];
+$(for k in $(seq 120); do echo "int f_${i}_$k(int a, const char *s) { for (int i = 0; i < a % $k + 3; i++) table_$i[i % 1000] += (int)strlen(s) * i + $k; return table_$i[a % 1000] ^ $((i * k)); }"; done)
+int part_$i(void) { int sum = 0; $(for k in $(seq 120); do echo "sum += f_${i}_$k($k, \"x\");"; done) return sum; }
+C
+	done
+	{
+		for i in $(seq 16); do echo "int part_$i(void);"; done
+		echo 'int main(void) { int s = 0;'
+		for i in $(seq 16); do echo "s += part_$i();"; done
+		echo 'return s & 1; }'
+	} >"$1/main.c"
+	printf '%s\n' 'OBJ := main.o $(patsubst %,part%.o,'"$(seq -s ' ' 16)"')' 'prog: $(OBJ)' '	@echo LINK $@; gcc -o $@ $(OBJ)' \
+		'%.o: %.c' '	@echo CC $<; gcc -O2 -c -o $@ $<' >"$1/Makefile"
+}
+
+# A build, moved in the middle: the objects are those of a build that stays
+row_tree_make() {
+	need make gcc || return
+	make_project "$SHARED/there" && make_project "$SHARED/here" && chmod -R a+rwX "$SHARED/there" || return
+	make -s -j2 -C "$SHARED/here" >/dev/null || return
+	start_program hosta env TMPDIR=/shared/there/tmp make --no-print-directory -j2 -C /shared/there || return
+	wait_for "$OUT" 'CC part3.c' && mm hosta --tree "$P" hostb || return
+	wait_for "$OUT" 'CC part7.c' && mm hosta "$P" hostc || return
+	wait_for "$OUT" 'CC part11.c' && mm hosta home "$P" || return
+	wait_for "$OUT" 'LINK prog' && ended_with "exit 0" || return
+	for file in "$SHARED"/here/*.o "$SHARED/here/prog"; do
+		cmp "$file" "$SHARED/there/${file##*/}" || return
+	done
+	rm -rf "$SHARED/there" "$SHARED/here"
+}

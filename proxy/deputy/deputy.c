@@ -43,6 +43,7 @@
 #include "common/sock.h"
 
 #define TURN 64			/* messages of the hub's before anything else is looked at */
+#define DYING_MS 20		/* how long a deputy that was told to end may take until we do something else */
 
 struct deputy {
 	int hub, signals;
@@ -53,6 +54,8 @@ struct deputy {
 	pid_t self;			/* what the program knows as its own number: ours, unless it came from a file */
 	pid_t holder;			/* of our memory before the exec, until it has ended; 0 */
 	bool unreaped;			/* children changed, and the hub didn't take it */
+	pid_t *dying;			/* deputies of children that were waited for, and are still there */
+	size_t n_dying;
 	uint8_t in[WIRE_LOCAL_MAX], out[WIRE_LOCAL_MAX];
 };
 
@@ -185,6 +188,14 @@ static void reap(struct deputy *d)
 	}
 }
 
+/* Those that took longer to die: a stopped one first has to be continued */
+static void reap_dying(struct deputy *d)
+{
+	for (size_t i = d->n_dying; i-- > 0;)
+		if (waitpid(d->dying[i], NULL, WNOHANG | __WCLONE))
+			d->dying[i] = d->dying[--d->n_dying];
+}
+
 static void parent_gone(struct deputy *d)
 {
 	pid_t was = d->ppid;
@@ -247,6 +258,7 @@ static void become_child(struct deputy *d, int hub)
 	d->unreaped = false;
 	d->self = getpid();
 	d->holder = 0;
+	d->n_dying = 0;
 	calls_forget(d->calls);
 }
 
@@ -355,12 +367,32 @@ static void on_has(struct deputy *d, const void *p UNUSED, size_t len UNUSED)
 		return;
 }
 
-static void on_reaped(struct deputy *d UNUSED, const void *p, size_t len)
+/**
+ * on_reaped() - The program has waited for a child: now its deputy's number may be free again
+ *
+ * That deputy was told to end before, and gets a moment for it: the program's next call may ask
+ * whether somebody has that number.
+ */
+static void on_reaped(struct deputy *d, const void *p, size_t len)
 {
 	struct wire_reaped m;
+	AUTO_FD int fd = -1;
+	pid_t pid, *more;
 
-	if (!wire_get_reaped(p, len, &m) && m.pid && waitpid((pid_t)m.pid, NULL, WNOHANG | __WCLONE) > 0)
-		return;		/* it was a child of ours */
+	if (wire_get_reaped(p, len, &m) || !m.pid)
+		return;
+	pid = (pid_t)m.pid;
+	if (waitpid(pid, NULL, WNOHANG | __WCLONE))
+		return;		/* it has, or is another's child */
+	fd = pidfd_open(pid, 0);
+	poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, fd < 0 ? 0 : DYING_MS);
+	if (waitpid(pid, NULL, WNOHANG | __WCLONE))
+		return;
+	more = realloc(d->dying, (d->n_dying + 1) * sizeof(*more));
+	if (!more)
+		return;
+	d->dying = more;
+	d->dying[d->n_dying++] = pid;
 }
 
 static const struct handler {
@@ -457,6 +489,8 @@ static void NORETURN serve(struct deputy *d)
 		bool room = hub_has_room(d);
 		int timeout = -1, n = calls_poll(d->calls, p + 3, (int)ARRAY_SIZE(p) - 3, &timeout);
 
+		if (d->n_dying)		/* their ends make no signal */
+			timeout = timeout < 0 ? DYING_MS : MIN(timeout, DYING_MS);
 		if (!room) {		/* then only for room; what else there is can wait */
 			p[0].fd = -1;
 			p[1].events |= POLLOUT;
@@ -465,6 +499,7 @@ static void NORETURN serve(struct deputy *d)
 			continue;
 		if (p[0].revents || d->unreaped)
 			take_signals(d);
+		reap_dying(d);
 		if (p[2].revents)
 			parent_gone(d);
 		calls_ready(d->calls, p + 3, n);

@@ -58,12 +58,15 @@ struct queue {
 struct one {			/* a deputy */
 	pid_t pid;
 	int sock;
+	bool born;		/* forked by another deputy: nobody at home waits for it */
 	bool told_to_end;
 	bool left;		/* while we were held */
 	bool killed;		/* its process is being killed: EXITED will come */
 	bool asked;		/* what it holds: DEPUTY_HAS will come */
 	uint8_t *has;		/* its answer */
 	size_t has_len;
+	uint64_t *calls;	/* ids of those that it hasn't answered */
+	size_t n_calls;
 	struct queue out;
 };
 
@@ -79,6 +82,7 @@ struct hub {
 	int alone;			/* looks without a session and without a deputy */
 	struct one *list;
 	size_t n;
+	struct queue unanswered;	/* ids of calls whose deputies are gone */
 	struct queue after;		/* EXITED and STOPPED, until what came before is written */
 	uint8_t in[WIRE_LOCAL_MAX], out[WIRE_LOCAL_MAX], state[WIRE_CHUNK];
 };
@@ -198,8 +202,50 @@ static void say_held(struct hub *h)
 		pump_detach(h->pump);
 }
 
+static void call_taken(struct one *o, uint64_t id)
+{
+	uint64_t *more = realloc(o->calls, (o->n_calls + 1) * sizeof(*more));
+
+	if (!more)
+		return;
+	o->calls = more;
+	more[o->n_calls++] = id;
+}
+
+static void call_answered(struct one *o, uint64_t id)
+{
+	for (size_t i = 0; i < o->n_calls; i++)
+		if (o->calls[i] == id) {
+			o->calls[i] = o->calls[--o->n_calls];
+			return;
+		}
+}
+
+/* It won't answer any more.  A caller in a file system's request can't even be killed before it is answered */
+static void leave_calls(struct hub *h, struct one *o)
+{
+	while (o->n_calls)
+		queue_put(&h->unanswered, o->pid, &o->calls[--o->n_calls], sizeof(*o->calls));
+	free(take_ptr(o->calls));
+}
+
+static void refuse_unanswered(struct hub *h)
+{
+	while (h->unanswered.first && pump_room(h->pump) > 1) {
+		struct wire_result m = { .pid = h->unanswered.first->pid, .value = -ESRCH };
+		ssize_t n;
+
+		memcpy(&m.id, h->unanswered.first->bytes, sizeof(m.id));
+		n = wire_put_result(h->out, sizeof(h->out), &m);
+		if (n > 0 && pump_tell(h->pump, WIRE_RESULT, h->out, (size_t)n))
+			return;
+		queue_pop(&h->unanswered);
+	}
+}
+
 static void forget(struct hub *h, struct one *o)
 {
+	leave_calls(h, o);
 	drop_fd(&o->sock);
 	free(o->has);
 	while (o->out.first)
@@ -232,6 +278,7 @@ static void deputy_left(struct hub *h, struct one *o)
 		forget(h, o);
 		return;
 	}
+	leave_calls(h, o);
 	drop_fd(&o->sock);
 	o->killed = true;
 	tell_killed(h, o->pid);
@@ -255,10 +302,13 @@ static void took_has(struct hub *h, const void *p, size_t len)
 	say_held(h);
 }
 
-static void from_deputy(struct hub *h, const struct wire_head *head, const void *p, size_t len, int *fd)
+static void from_deputy(struct hub *h, struct one *o, const struct wire_head *head, const void *p, size_t len, int *fd)
 {
 	struct wire_hub_join join;
+	struct wire_result result;
 
+	if (head->type == WIRE_RESULT && !wire_get_result(p, len, &result))
+		call_answered(o, result.id);
 	switch (head->type) {
 	case WIRE_DEPUTY_UP:
 		h->up = true;
@@ -267,8 +317,10 @@ static void from_deputy(struct hub *h, const struct wire_head *head, const void 
 		took_has(h, p, len);
 		break;
 	case WIRE_HUB_JOIN:
-		if (!wire_get_hub_join(p, len, &join) && *fd >= 0 && !add(h, (pid_t)join.pid, *fd))
+		if (!wire_get_hub_join(p, len, &join) && *fd >= 0 && !add(h, (pid_t)join.pid, *fd)) {
+			find(h, (pid_t)join.pid)->born = true;
 			*fd = -1;
+		}
 		break;
 	default:
 		if (wire_route(head->type) == WIRE_ROUTE_ENDS && pump_tell(h->pump, head->type, p, len))
@@ -295,7 +347,7 @@ static void hear_deputy(struct hub *h, size_t i)
 			return;
 		}
 		if (!wire_unpack(h->in, (size_t)n, &head, &p))
-			from_deputy(h, &head, p, head.length, &fd);
+			from_deputy(h, &h->list[i], &head, p, head.length, &fd);
 		if (nfds == 1 && fd >= 0)
 			close(fd);
 	}
@@ -333,20 +385,12 @@ static bool whose(unsigned type, const void *p, size_t len, uint32_t *pid)
 	}
 }
 
-/* A call for a deputy that is gone: its caller must not wait for ever */
-static void refuse_call(struct hub *h, const void *p, size_t len)
+/* One that stands stopped wouldn't hear it */
+static void tell_to_end(struct one *o, const void *p, size_t len)
 {
-	struct wire_result r = { .value = -ESRCH };
-	struct wire_call call;
-	ssize_t n;
-
-	if (wire_get_call(p, len, &call))
-		return;
-	r.id = call.id;
-	r.pid = call.pid;
-	n = wire_put_result(h->out, sizeof(h->out), &r);
-	if (n > 0 && pump_tell(h->pump, WIRE_RESULT, h->out, (size_t)n))
-		return;
+	o->told_to_end = true;
+	to_deputy(o, p, len);
+	kill(o->pid, SIGCONT);
 }
 
 static void on_continued(struct hub *h, const void *p, size_t len)
@@ -406,6 +450,7 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 	ssize_t n = wire_pack(buf, sizeof(buf), type, 0, p, len);
 	struct wire_deputy_hold m;
 	struct wire_hub_quit quit;
+	struct wire_call call;
 	uint32_t pid;
 	struct one *o;
 
@@ -426,12 +471,18 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 			*(quit.code ? &h->finished : &h->quit) = true;
 	} else if (n > 0 && whose(type, p, len, &pid)) {
 		o = find(h, (pid_t)pid);
-		if ((!o || o->killed) && type == WIRE_CALL)
-			refuse_call(h, p, len);
+		if (type == WIRE_CALL && !wire_get_call(p, len, &call)) {
+			if (o && !o->killed)
+				call_taken(o, call.id);
+			else
+				queue_put(&h->unanswered, (pid_t)pid, &call.id, sizeof(call.id));
+		}
 		if (o && o->killed && type == WIRE_EXITED)
 			forget(h, o);
 		else if (!o || o->killed)
 			return;
+		else if (type == WIRE_EXITED && o->born)
+			tell_to_end(o, buf, (size_t)n);
 		else if (type == WIRE_EXITED || type == WIRE_STOPPED)
 			queue_put(&h->after, (pid_t)pid, buf, (size_t)n);
 		else
@@ -468,8 +519,10 @@ static void flush_after(struct hub *h)
 		const void *p;
 
 		if (o && !wire_unpack(w->bytes, w->len, &head, &p)) {
-			o->told_to_end |= head.type == WIRE_EXITED;
-			to_deputy(o, w->bytes, w->len);
+			if (head.type == WIRE_EXITED)
+				tell_to_end(o, w->bytes, w->len);
+			else
+				to_deputy(o, w->bytes, w->len);
 		}
 		queue_pop(&h->after);
 	}
@@ -675,6 +728,7 @@ static void turn(struct hub *h)
 	if (p[1].revents && pump_run(h->pump) < 0)
 		_exit(EXIT_BROKEN);
 	flush_after(h);
+	refuse_unanswered(h);
 	if (!h->up)
 		settle(h);
 }

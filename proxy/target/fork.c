@@ -164,10 +164,14 @@ int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t parent
 			detach(tid, PTRACE_EVENT_STOP << 16);
 			return FORK_UNUSED;
 		}
-		if (!tracee_wait(pid, &its, deadline_in_ms(5000)))
-			detach(pid, PTRACE_EVENT_STOP << 16);
-		if (kin_add_moved(k, pid, false))
+		/* while we hold it: where SIGCHLD is ignored it may leave without a trace */
+		rc = tracee_wait(pid, &its, deadline_in_ms(5000));
+		if (kin_add_moved(k, pid, false)) {
 			log_warn("process %d can't be watched", (int)pid);
+			child = 0;
+		}
+		if (!rc)
+			detach(pid, PTRACE_EVENT_STOP << 16);
 	}
 	detach(tid, status);
 	fork_keep_away();

@@ -552,8 +552,8 @@ static int say_image(struct keeper *k, unsigned type, const struct image *img, s
 	return rc;
 }
 
-/* Calls of the program's processes, a listener each; what they forked has theirs */
-static void hear_programs(struct keeper *k)
+/* Calls of the program's processes, a listener each; what they forked has theirs.  @first: before each; NULL */
+static void hear_programs(struct keeper *k, void (*first)(void *ctx))
 {
 	struct epoll_event ev[16];
 	int n;
@@ -564,7 +564,7 @@ static void hear_programs(struct keeper *k)
 			struct supervisor *s = &k->arrivals[ev[i].data.u64].supervisor;
 
 			if (ev[i].events & EPOLLIN)
-				supervisor_hear(s);
+				supervisor_hear(s, first, k);
 			else
 				epoll_ctl(k->listeners, EPOLL_CTL_DEL, s->listener, NULL);	/* nobody is left who has it */
 		}
@@ -592,7 +592,7 @@ static void serve_the_frozen(void *ctx)
 	struct keeper *k = ctx;
 
 	originfs_hear(k->fs);
-	hear_programs(k);
+	hear_programs(k, NULL);
 	ask_cancel_all(&k->asks);
 	if (pump_run(k->pump) < 0)
 		log_err("the pump failed: %s", strerror(errno));
@@ -942,6 +942,12 @@ static void reap(struct keeper *k)
 	tell_reaped(k);
 }
 
+/* The origin hears first who was waited for: the call may be about that number */
+static void before_call(void *ctx)
+{
+	reap(ctx);
+}
+
 static void read_signals(struct keeper *k)
 {
 	struct signalfd_siginfo s;
@@ -1030,12 +1036,12 @@ static int keep(struct keeper *k)
 
 		if (came < 0 && errno != EINTR)
 			return 1;
+		if (p[6].revents)
+			hear_programs(k, before_call);
 		if (p[2].revents)
 			read_signals(k);
 		if (p[4].revents | p[5].revents)
 			reap(k);
-		if (p[6].revents)
-			hear_programs(k);
 		if (p[7].revents)
 			originfs_hear(k->fs);
 		for (size_t i = 0; !came && i < k->n_arrivals; i++)

@@ -98,8 +98,12 @@ int kin_add_moved(struct kin *k, pid_t pid, bool ours)
 	if (ours)
 		return 0;
 	one->pidfd = pidfd_open(pid, 0);
-	if (one->pidfd < 0 || epoll_ctl(k->ends, EPOLL_CTL_ADD, one->pidfd, &ev))
-		return -errno;
+	if (one->pidfd < 0 || epoll_ctl(k->ends, EPOLL_CTL_ADD, one->pidfd, &ev)) {
+		int rc = -errno;
+
+		kin_forget(k, one);
+		return rc;
+	}
 	return 0;
 }
 

@@ -423,13 +423,19 @@ static void handle(struct supervisor *s, const struct seccomp_notif *n)
 	free(w);
 }
 
-void supervisor_hear(struct supervisor *s)
+void supervisor_hear(struct supervisor *s, void (*first)(void *ctx), void *ctx)
 {
 	struct seccomp_notif n = { 0 };
 
-	/* ENOENT: it died before we heard of it */
-	if (!ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, &n))
-		handle(s, &n);
+	/*
+	 * ENOENT: it died before we heard of it.  Soon: until here a signal interrupts its call, which then
+	 * fails with EINTR when the handler has no SA_RESTART
+	 */
+	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, &n))
+		return;
+	if (first)
+		first(ctx);
+	handle(s, &n);
 }
 
 void supervisor_look(struct supervisor *s)

@@ -27,7 +27,9 @@ struct supervisor {
 /* The listener is the supervisor's */
 int supervisor_start(struct supervisor *s, int listener, struct err *e) MUST_CHECK;
 void supervisor_stop(struct supervisor *s);
-void supervisor_hear(struct supervisor *s);	/* its listener is readable */
+
+/* Its listener is readable.  @first is called once a call is taken, before it is looked at; NULL */
+void supervisor_hear(struct supervisor *s, void (*first)(void *ctx), void *ctx);
 
 /* Callers with a signal to take are let go: those calls are cancelled */
 void supervisor_look(struct supervisor *s);

@@ -195,6 +195,8 @@ row_java() {
 
 # shellcheck source=tests/system/terminal.bash
 . "${BASH_SOURCE[0]%/*}/terminal.bash"
+# shellcheck source=tests/system/forks.bash
+. "${BASH_SOURCE[0]%/*}/forks.bash"
 
 # shellcheck source=tests/system/tree.bash
 . "${BASH_SOURCE[0]%/*}/tree.bash"

@@ -126,3 +126,90 @@ row_job_control() {
 	P=$SHELL_PID
 	say 'exit 0' && ended_with "exit 0"
 }
+
+# resize ROWS COLUMNS - as who drags the window's corner
+resize() {
+	echo "$1 $2" >"$(outside "$D")/size.new" && mv "$(outside "$D")/size.new" "$(outside "$D")/size" &&
+		until_true test ! -e "$(outside "$D")/size"
+}
+
+hang_up() {
+	touch "$(outside "$D")/hangup"
+}
+
+# type_keys TEXT - no newline behind it
+type_keys() {
+	printf %s "$1" >"$(outside "$D")/in"
+}
+
+# shows TEXT - the screen's bytes since mark_screen contain that
+shows() {
+	until_true shown "$1"
+}
+
+mark_screen() {
+	SEEN=$(stat -c %s "$OUT")
+}
+
+shown() {
+	tail -c "+$((${SEEN:-0} + 1))" "$OUT" | grep -qaF -- "$1"
+}
+
+file_is() {
+	[ "$(cat "$(outside "$D")/$1" 2>/dev/null)" = "$2" ]
+}
+
+# An editor is moved in the middle of a word
+row_vim() {
+	need vim || return
+	on_terminal env TERM=xterm sh -c "cd; exec vim -u NONE -i NONE -c \"set directory=\$HOME\" text" && shows "New" || return
+	type_keys 'ihello wor' && shows 'hello wor' && move hostb && type_keys 'ld' && shows ld || return
+	press 015 && type_keys 'there' && shows there && press 033 && say ':w' && until_true file_is text 'hello world
+there' || return
+	mark_screen && resize 30 100 && say ':set lines? columns?' && shows 'columns=100' || return
+	move hostc && type_keys 'ofurther' && press 033 && say ':w' && until_true file_is text 'hello world
+there
+further' && home && type_keys 'oand home' && press 033 || return
+	say ':wq' && ended_with "exit 0" && file_is text 'hello world
+there
+further
+and home'
+}
+
+row_nano() {
+	need nano || return
+	on_terminal env TERM=xterm sh -c "cd; exec nano --ignorercfiles text" && shows 'GNU nano' || return
+	type_keys 'hello wor' && shows 'hello wor' && move hostb && type_keys 'ld' && mark_screen && press 017 && shows 'Write' || return
+	press 015 && until_true file_is text 'hello world' && move hostc || return
+	type_keys '!' && shows '!' && mark_screen && press 017 && shows 'Write' && press 015 && until_true file_is text 'hello world!' || return
+	home && press 030 && ended_with "exit 0"
+}
+
+row_less() {
+	need less || return
+	on_terminal env TERM=xterm LESSHISTFILE=- sh -c "cd; seq 1 5000 >numbers; exec less numbers" && shows 23 && move hostb || return
+	mark_screen && say '/^4321' && shows 4321 && mark_screen && type_keys ' ' && shows 4344 || return
+	move hostc && mark_screen && type_keys 'G' && shows 5000 && mark_screen && type_keys '1G' && shows 12 || return
+	mark_screen && resize 40 80 && type_keys 'r' && shows 39 && home && type_keys q && ended_with "exit 0"
+}
+
+row_python_prompt() {
+	on_terminal env TERM=xterm /usr/bin/python3 -q && shows '>>>' || return
+	say 'x = 40' && say 'print("x is", x + 2)' && shows 'x is 42' && move hostb || return
+	say 'print("x was", x)' && shows 'x was 40' && mark_screen || return
+	press 033 133 101 && shows 'print' && press 015 && shows 'x was 40' || return
+	say 'import os, subprocess' && say 'subprocess.call(["echo", "from a child"])' && shows 'from a child' || return
+	mark_screen && say 'input("say: ")' && shows 'say: ' && say something && shows "'something'" || return
+	mark_screen && say 'import time; time.sleep(1000)' && sleep 0.5 && press 003 && shows KeyboardInterrupt || return
+	say 'exit(3)' && ended_with "exit 3"
+}
+
+row_history() {
+	on_terminal env TERM=xterm bash --norc --noprofile -i && say_until 'echo ready' '.*ready' && move hostb || return
+	say 'echo first-$((1+1))' && shows first-2 && mark_screen && press 033 133 101 && shows 'echo first-$((1+1))' && press 015 &&
+		shows first-2 || return
+	mark_screen && type_keys "cat /etc/host" && press 011 011 && shows 'hostname' || return
+	press 025 && mark_screen && type_keys "ls $D/sta" && press 011 && shows 'start.log' && mark_screen && press 015 && shows '$ ' || return
+	mark_screen && press 022 && type_keys 'first' && press 015 && shows $'first-2\r' || return
+	home && say 'exit 4' && ended_with "exit 4"
+}

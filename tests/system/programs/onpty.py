@@ -8,7 +8,8 @@
 
 The program leads a session, and the terminal is its controlling one.  DIRECTORY/pid is its number; once
 it ended DIRECTORY/status says what wait() said, "exit N" or "signal N".  A line "\\x1c" alone
-written to DIRECTORY/hangup closes the terminal.
+written to DIRECTORY/hangup closes the terminal.  DIRECTORY/size, "ROWS COLUMNS", is its size once it is
+there; it is taken away when that is done.
 """
 import fcntl
 import os
@@ -52,6 +53,10 @@ while True:
     if os.path.exists(f"{top}/hangup") and master >= 0:
         os.close(master)
         master = -1
+    if os.path.exists(f"{top}/size") and master >= 0:
+        rows, columns = open(f"{top}/size").read().split()
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", int(rows), int(columns), 0, 0))
+        os.unlink(f"{top}/size")
     ready = select.select([fd for fd in (keys, master) if fd >= 0], [], [], 0.05)[0]
     if keys in ready:
         text = os.read(keys, 65536)

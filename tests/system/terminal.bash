@@ -213,3 +213,81 @@ row_history() {
 	mark_screen && press 022 && type_keys 'first' && press 015 && shows $'first-2\r' || return
 	home && say 'exit 4' && ended_with "exit 4"
 }
+
+# A program hears that its terminal is gone, and is ended by that
+row_hang_up() {
+	on_terminal "$@" && say_until one '^one' && move hostb && say_until two '^two' && hang_up && ended_with "signal 1"
+}
+
+# A shell passes it on to its jobs
+row_shell_hang_up() {
+	on_terminal "$@" && say_until 'echo ready' '^ready' && move hostb || return
+	say "sh -c 'trap \"echo hup >$D/job; exit\" HUP; echo job-\$((1+1)); while :; do sleep 0.1; done' &" && screen '.*job-2' || return
+	hang_up && until_true file_is job hup && ended_with "${HANGS_UP:-signal 1}"
+}
+
+row_quit_key() {
+	on_terminal "$@" && say_until one '^one' && move hostb && press 034 && ended_with "signal 3"
+}
+
+# What one side does to the terminal the other side sees
+row_stty() {
+	on_terminal bash --norc --noprofile -i && say_until 'echo ready' '^ready' || return
+	say "bash --norc --noprofile -i" && until_true child_is "$P" bash && SHELL_PID=$P P=$CHILD || return
+	say_until 'echo inner' '^inner' && move hostb && say_until 'stty -echoctl intr ^B rows 33; stty -a | grep -c "intr = ^B"; echo set' '^set' || return
+	say_until 'stty size' '^33 80' && resize 44 99 && say_until 'stty size' '^44 99' || return
+	say_until "trap 'echo winch-\$LINES' WINCH; echo trapped" '^trapped' && resize 45 99 && shows winch-45 || return
+	say 'sleep 1000' && until_true job_runs sleep && press 002 && say_until 'echo after-$?' '^after-130' || return
+	say 'exit 6' && say_until 'echo outer-$?' '^outer-6' && say_until 'stty size' '^45 99' || return
+	say_until 'stty -a | grep -c -- -echoctl; echo seen' '^seen' && P=$SHELL_PID
+	say 'exit 0' && ended_with "exit 0"
+}
+
+# The outer shell's prompt, since mark_screen
+prompt_again() {
+	tail -c "+$((SEEN + 1))" "$OUT" | grep -qaE '^.?\$ '
+}
+
+# script(1) holds the master of a terminal whose other end a child has that stays, or moves as well
+row_script() {
+	need script || return
+	on_terminal bash --norc --noprofile -i && say_until 'echo ready' '^ready' && move hostb || return
+	say "script -q -c 'bash --norc --noprofile -i' $D/typescript" && say_until 'tty >/dev/null; echo in-$((40+2))' '^in-42' || return
+	say 'sleep 1000' && until_true job_runs sleep && press 003 && say_until 'echo status-$?' '^status-130' || return
+	mark_screen && say 'exit 5' && until_true prompt_again && say_until 'echo out-$?' '^out-[05]' && grep -q in-42 "$(outside "$D")/typescript" || return
+	say 'exit 0' && ended_with "exit 0"
+}
+
+row_script_moved() {
+	need script || return
+	on_terminal script -q -e -c 'bash --norc --noprofile -i' "$2" && say_until 'echo ready' '^ready' && move hostb || return
+	say_until 'echo there-$((1+1))' '^there-2' && home && say_until 'echo home-$((1+1))' '^home-2' && say 'exit 5' && ended_with "exit 5"
+}
+
+# The shell that expect(1) talks to stays, while expect is moved
+row_expect() {
+	need expect || return
+	cat >"$SHARED/session.$$" <<'EXPECT'
+set timeout 20
+log_user 0
+spawn bash --norc --noprofile -i
+set shell $spawn_id
+proc ask {text answer} {
+	global shell
+	send -i $shell "$text\r"
+	expect -i $shell -re "\n$answer\r" { send_user "$answer\n" } timeout { send_user "no $answer\n"; exit 1 }
+}
+ask "echo ready-\$((1+1))" ready-2
+while 1 {
+	expect_user -re "(\[^\n\]*)\n" { set line $expect_out(1,string) }
+	if {$line == "end"} break
+	ask "echo $line-\$((2*3))" $line-6
+}
+send -i $shell "exit 3\r"
+expect -i $shell eof
+send_user "ended [lindex [wait -i $shell] 3]\n"
+EXPECT
+	chmod a+r "$SHARED/session.$$"
+	on_terminal expect "/shared/session.$$" && screen '^ready-2' && move hostb && say_until there '^there-6' || return
+	move hostc && say_until further '^further-6' && home && say_until back '^back-6' && say_until end '^ended 3' && ended_with "signal 1"
+}

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # forks.sh NAME - As forks.py: what shells do to processes
+PATH=/usr/local/bin:/usr/bin:/bin
 cd "${0%/*}/../.." || exit
 cd "$(mktemp -d /shared/forks.XXXXXX)" || exit
 trap 'rm -rf "$PWD"' EXIT
@@ -48,6 +49,7 @@ loops() {
 	coproc cat
 	echo co >&"${COPROC[1]}" && read -r i <&"${COPROC[0]}"
 	same "$i" co
+	until grep -q cat /proc/$COPROC_PID/comm; do sleep 0.05; done
 	kill $COPROC_PID
 	wait $COPROC_PID
 	mkfifo fifo && { (echo through >fifo) & read -r i <fifo; }
@@ -55,17 +57,23 @@ loops() {
 	wait
 }
 
+# A job that is asleep.  bash itself may lose a signal to a child that isn't its program yet (EXIT traps)
+sleeps() {
+	sleep 1000 &
+	until grep -q sleep /proc/$!/comm; do sleep 0.05; done
+}
+
 killed() {
 	status_is 137 sh -c 'kill -9 $$'
 	status_is 143 sh -c 'kill $$'
 	status_is 139 sh -c 'kill -SEGV $$'
-	sleep 1000 &
+	sleeps
 	kill -STOP $!
 	until grep -q "^State:	T" /proc/$!/status; do sleep 0.05; done
 	kill -9 $!
 	wait $!
 	same $? 137
-	sleep 1000 &
+	sleeps
 	kill -STOP $!
 	kill -CONT $!
 	kill $!
@@ -75,6 +83,7 @@ killed() {
 	set -m
 	sleep 1000 | sleep 1000 &
 	set +m
+	until grep -q sleep /proc/$(jobs -p %+)/comm && grep -q sleep /proc/$!/comm; do sleep 0.05; done
 	kill -TERM -- "-$(jobs -p %+)"
 	wait
 	status_is 1 kill -0 $! 2>/dev/null
@@ -83,15 +92,18 @@ killed() {
 waits() {
 	local first second pid
 	sh -c 'exit 5' & first=$!
-	sleep 1000 & second=$!
+	sleeps
+	second=$!
 	wait -n
 	same $? 5
 	kill $second
 	wait -n
 	same $? 143
-	(sleep 0.2; exit 3) & (sleep 0.1; exit 2) &
+	(until [ -e go ]; do sleep 0.05; done; exit 3) & (exit 2) &
 	wait -n -p pid
 	same $? 2
+	same $pid $!
+	touch go
 	wait
 	trap 'echo child >>chld' CHLD
 	true & wait; true & wait

@@ -21,6 +21,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef PTRACE_GETSIGMASK
+#define PTRACE_GETSIGMASK 0x420a
+#define PTRACE_SETSIGMASK 0x420b
+#endif
+
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/scope.h"
@@ -88,10 +93,22 @@ static int wait_for_stop(pid_t tid, int *status)
 	return rc;
 }
 
-/* One system call in the name of a thread that stands at the end of one */
-static int call_once(pid_t tid, struct user_regs_struct r, long nr, uint64_t a, uint64_t b, uint64_t c)
+/* To the next entry or end of a system call.  @stopped: a SIGSTOP came in between, the one that can't be blocked */
+static int next_syscall_stop(pid_t tid, bool *stopped)
 {
 	int status, rc;
+
+	do {
+		rc = ptrace(PTRACE_SYSCALL, tid, 0, 0) ? -errno : tracee_wait(tid, &status, deadline_in_ms(5000));
+		*stopped |= !rc && WSTOPSIG(status) == SIGSTOP;
+	} while (!rc && WSTOPSIG(status) != (SIGTRAP | 0x80));
+	return rc;
+}
+
+/* One system call in the name of a thread that stands at the end of one */
+static int call_once(pid_t tid, struct user_regs_struct r, long nr, uint64_t a, uint64_t b, uint64_t c, bool *stopped)
+{
+	int rc;
 
 	r.rip -= 2;
 	r.rax = (uint64_t)nr;
@@ -100,33 +117,43 @@ static int call_once(pid_t tid, struct user_regs_struct r, long nr, uint64_t a, 
 	r.rdx = c;
 	r.r10 = 0;
 	rc = tracee_set_regs(tid, &r);
-	for (int stops = 0; stops < 2 && !rc; stops++) {
-		rc = ptrace(PTRACE_SYSCALL, tid, 0, 0) ? -errno : 0;
-		if (!rc)
-			rc = tracee_wait(tid, &status, deadline_in_ms(5000));
-	}
-	return rc;
+	if (!rc)
+		rc = next_syscall_stop(tid, stopped);
+	return rc ? rc : next_syscall_stop(tid, stopped);
 }
 
-/* The child with the wrong number never was; the parent, at the end of its fork, makes it again */
+/**
+ * undo() - The child with the wrong number never was; the parent, at the end of its fork, makes it again
+ *
+ * Signals wait meanwhile: the child's own SIGCHLD for one.  That one comes afterwards, and whoever
+ * handles it finds nobody to wait for, as is usual after several.
+ */
 static int undo(pid_t tid, pid_t child)
 {
+	uint64_t mask, all = ~0ULL;
 	struct user_regs_struct r;
+	bool stopped = false;
 	int status, rc;
 
+	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) || ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all))
+		return -errno;
 	kill(child, SIGKILL);
 	while (waitpid(child, &status, __WALL) == child && WIFSTOPPED(status))
 		ptrace(PTRACE_CONT, child, 0, 0);
-	rc = ptrace(PTRACE_SYSCALL, tid, 0, 0) ? -errno : tracee_wait(tid, &status, deadline_in_ms(5000));
+	rc = next_syscall_stop(tid, &stopped);
 	if (!rc)
 		rc = tracee_get_regs(tid, &r);
 	if (rc)
 		return rc;
-	r.orig_rax = r.orig_rax == (uint64_t)-1 ? SYS_fork : r.orig_rax;
-	rc = call_once(tid, r, SYS_wait4, (uint64_t)child, 0, __WALL);
+	rc = call_once(tid, r, SYS_wait4, (uint64_t)child, 0, __WALL, &stopped);
 	r.rax = r.orig_rax;
 	r.rip -= 2;
-	return rc ? rc : tracee_set_regs(tid, &r);
+	rc = rc ? rc : tracee_set_regs(tid, &r);
+	if (ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask))
+		rc = rc ? rc : -errno;
+	if (stopped)
+		syscall(SYS_tkill, tid, SIGSTOP);
+	return rc;
 }
 
 static void detach(pid_t tid, int status)

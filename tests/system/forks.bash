@@ -11,3 +11,36 @@ forks_there() {
 row_forks() {
 	is_built "$1" && forks_there "$@" && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
 }
+
+# As row_forks, where the keeper gives one child a wrong number
+row_misnumbered() {
+	mproxy_fault hostb "target: forking=fail" && forks_there "$@" && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ] || return
+	mproxy_fault hostb ""
+}
+
+# Set-user-id programs would run without their privilege
+row_setuid() {
+	start_program hosta bash -c 'echo ready; read -r _; /bin/su --version; echo status $?; exec /bin/su --version' &&
+		wait_for "$OUT" '^ready$' && move hostb && say go && ended_with "exit 126" || return
+	grep -qx 'status 126' "$OUT" && grep -q "su: Operation not permitted" "$(outside "$D")/err" &&
+		grep -q "E_SETUID: process $P may not run /bin/su" "$(log_of hostb)"
+}
+
+# Its parent hears of its end at once, and of all that its child still has to say
+row_leaves_children() {
+	H=hosta D=/shared/$(basename "$(mktemp -d "$SHARED/run.XXXXXX")") && chmod 1777 "$(outside "$D")" || return
+	OUT=$(outside "$D")/out
+	mkfifo "$(outside "$D")/in" && touch "$OUT" "$(outside "$D")/err" && chmod 666 "$(outside "$D")"/*
+	# start.py waits for the end of the output, too
+	on_as hosta "$HOSTS_USER" setsid bash -c 'cd "$0"
+		exec 3<>in
+		/usr/bin/python3 '"$BIN/programs/forks.py"' leaves_children "$0" <&3 3>&- 2>err > >(cat >>out; touch drained) &
+		exec 3>&-
+		echo $! >pid.new; mv pid.new pid; wait $!; echo "exit $?" >status.new; mv status.new status
+		until [ -e drained ]; do sleep 0.1; done' "$D" </dev/null >"$(outside "$D")/start.log" 2>&1 3>&- &
+	disown $!
+	until_true test -s "$(outside "$D")/pid" && P=$(cat "$(outside "$D")/pid") && wait_for "$OUT" '^ready$' && move hostb || return
+	echo go >"$(outside "$D")/in"
+	ended_with "exit 0" && touch "$(outside "$D")/go-on" && until_true test -e "$(outside "$D")/drained" &&
+		[ "$(grep -c '^late' "$OUT")" = 50000 ]
+}

@@ -50,7 +50,7 @@ int relay_flush_sock(struct relay *r)
 		return 0;
 	}
 	rc = sock_send(r->sock, r->pending, r->pending_len, NULL, 0, 0);
-	if (!rc)
+	if (rc != -EAGAIN)	/* sent, or nobody will ever take it: what waits keeps the link from being read */
 		r->pending_len = 0;
 	return rc;
 }

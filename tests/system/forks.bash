@@ -33,6 +33,7 @@ row_leaves_children() {
 	mkfifo "$(outside "$D")/in" && touch "$OUT" "$(outside "$D")/err" && chmod 666 "$(outside "$D")"/*
 	# start.py waits for the end of the output, too
 	on_as hosta "$HOSTS_USER" setsid bash -c 'cd "$0"
+		for fd in /proc/self/fd/*; do [ ${fd##*/} -le 2 ] || eval "exec ${fd##*/}>&-"; done
 		exec 3<>in
 		/usr/bin/python3 '"$BIN/programs/forks.py"' leaves_children "$0" <&3 3>&- 2>err > >(cat >>out; touch drained) &
 		exec 3>&-

@@ -473,7 +473,7 @@ static int start(struct deputy *d, const char *text)
 	if (!d->calls)
 		return rc ? rc : -ENOMEM;
 	d->ppid = getppid();
-	d->parent = d->ppid > 1 ? pidfd_open(d->ppid, 0) : -1;
+	d->parent = d->ppid > 1 ? deputy_above_standard(pidfd_open(d->ppid, 0)) : -1;
 	return deputy_tell(d, WIRE_DEPUTY_UP, buf, wire_put_deputy_up(buf, sizeof(buf), &up), -1);
 }
 

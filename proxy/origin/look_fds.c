@@ -117,6 +117,11 @@ static int look_pipe(struct look *l, struct one_fd *d, struct err *e)
 		reasons_add(l->why, REASON_PIPE_MODE, NULL, "descriptor %d is a pipe in packet mode", d->fd);
 		return 0;
 	}
+	/* one with a name: whoever opens it later must find it here, and comes and goes while it is open */
+	if (!l->moved && strncmp(d->link, "pipe:[", 6)) {
+		d->o->kind = OPEN_PULLED;
+		return 0;
+	}
 	for (i = 0; i < l->img->n_pipes && l->img->pipes[i].inode != d->st.st_ino; i++)
 		;
 	if (i == l->img->n_pipes) {

@@ -348,13 +348,20 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino UNUSED, struct stat *st UNUSED, int what,
-		       struct fuse_file_info *fi UNUSED)
+		       struct fuse_file_info *fi)
 {
-	/* O_TRUNC on a terminal means nothing; modes and owners are the origin's */
-	if (what == FUSE_SET_ATTR_SIZE)
+	/* O_TRUNC on a terminal means nothing, ftruncate(2) can't be; modes and owners are the origin's */
+	if (what == FUSE_SET_ATTR_SIZE && fi)
+		fuse_reply_err(req, EINVAL);
+	else if (what == FUSE_SET_ATTR_SIZE)
 		op_getattr(req, ino, fi);
 	else
 		fuse_reply_err(req, ENOSYS);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino UNUSED, int datasync UNUSED, struct fuse_file_info *fi UNUSED)
+{
+	fuse_reply_err(req, EINVAL);	/* as of a terminal or a pipe */
 }
 
 /* O_NOCTTY doesn't reach us: who wants a controlling terminal says TIOCSCTTY */
@@ -479,6 +486,7 @@ static const struct fuse_lowlevel_ops ops = {
 	.init = op_init,	.lookup = op_lookup,   .forget = op_forget,   .getattr = op_getattr,
 	.setattr = op_setattr,	.open = op_open,       .read = op_read,	      .write = op_write,
 	.poll = op_poll,	.release = op_release, .readdir = op_readdir,
+	.fsync = op_fsync,
 };
 
 /* ---- the keeper's side ---------------------------------------------------------------------------------------- */

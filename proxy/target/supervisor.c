@@ -388,7 +388,7 @@ static int act(struct waiting_call *w, int64_t *value)
 			return 1;
 		break;
 	case CALL_ACT_TELL:
-		*value = s->no_new_privs;
+		*value = w->args[1] | w->args[2] | w->args[3] | w->args[4] ? -EINVAL : s->no_new_privs;
 		return -1;
 	case CALL_ACT_DENY:
 		*value = -ENOSYS;

@@ -291,3 +291,8 @@ EXPECT
 	on_terminal expect "/shared/session.$$" && screen '^ready-2' && move hostb && say_until there '^there-6' || return
 	move hostc && say_until further '^further-6' && home && say_until back '^back-6' && say_until end '^ended 3' && ended_with "signal 1"
 }
+
+# A victim on a terminal: judged there
+row_terminal_victim() {
+	is_built "$1" && on_terminal "$@" && screen '^ready' && move hostb && say_until stop '^ok' && ended_with "exit 0"
+}

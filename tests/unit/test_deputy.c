@@ -26,6 +26,7 @@
 #include <cmocka.h>
 
 #include "common/bytes.h"
+#include "common/call.h"
 #include "common/clock.h"
 #include "common/scope.h"
 #include "common/sock.h"
@@ -35,6 +36,8 @@
 #define IN 1
 #define OUT 2
 #define MOST_SIGNALS 64
+#define TTY 0x10001		/* a handle: the terminal, in those that have one */
+#define TTY_FD 7
 
 static struct keeper {
 	struct pump *pump;
@@ -44,6 +47,11 @@ static struct keeper {
 	uint32_t up_pid;
 	struct wire_kin kin[8];
 	unsigned nkin;
+	struct wire_result results[16];
+	uint8_t out[16][64];
+	unsigned nresults;
+	uint64_t next_call;
+	int master, slave;
 	pid_t hub;
 	uint8_t held_state[4096];
 	size_t held_len;
@@ -54,7 +62,7 @@ static struct keeper {
 } k;
 
 static char deputy_path[4096];
-static bool with_children, in_a_session_of_its_own;	/* how begin() starts the next one */
+static bool with_children, in_a_session_of_its_own, on_a_terminal;	/* how begin() starts the next one */
 
 static void on_message(void *ctx, unsigned type, const void *payload, size_t len)
 {
@@ -71,6 +79,11 @@ static void on_message(void *ctx, unsigned type, const void *payload, size_t len
 		k.up_pid = up.pid;
 	} else if (type == WIRE_KIN && k.nkin < 8 && !wire_get_kin(payload, len, &k.kin[k.nkin])) {
 		k.nkin++;
+	} else if (type == WIRE_RESULT && k.nresults < 16 && !wire_get_result(payload, len, &k.results[k.nresults])) {
+		struct wire_result *result = &k.results[k.nresults];
+
+		assert_true(result->out.len <= sizeof(k.out[0]));
+		memcpy(k.out[k.nresults++], result->out.p, result->out.len);
 	} else if (type == WIRE_DEPUTY_HELD && !wire_get_deputy_held(payload, len, &held)) {
 		k.helds++;
 		k.held_len = held.streams.len < sizeof(k.held_state) ? held.streams.len
@@ -99,9 +112,9 @@ static void make_pipe(int *r, int *wr)
 
 static int make_setup(int in, int out, int extra)
 {
-	uint8_t handles[16], fds[4], buf[512];
+	uint8_t handles[24], fds[4], buf[512];
 	struct bytes b = bytes_of(handles, sizeof(handles)), c = bytes_of(fds, sizeof(fds));
-	struct wire_deputy_start m = { .handles = { handles, 16 }, .close_fds = { fds, 4 } };
+	struct wire_deputy_start m = { .handles = { handles, on_a_terminal ? 24 : 16 }, .close_fds = { fds, 4 } };
 	int fd = memfd_create("setup", 0);
 	ssize_t n;
 
@@ -109,6 +122,8 @@ static int make_setup(int in, int out, int extra)
 	bytes_put_le(&b, (uint64_t)in, 4);
 	bytes_put_le(&b, OUT, 4);
 	bytes_put_le(&b, (uint64_t)out, 4);
+	bytes_put_le(&b, TTY, 4);
+	bytes_put_le(&b, TTY_FD, 4);
 	bytes_put_le(&c, (uint64_t)extra, 4);
 	n = wire_put_deputy_start(buf, sizeof(buf), &m);
 	assert_true(n > 0 && write(fd, buf, (size_t)n) == n);
@@ -159,6 +174,8 @@ static void NORETURN become_deputy(int in, int out, int sock, int go)
 		setsid();
 	else
 		setpgid(0, 0);
+	if (on_a_terminal && (dup2(k.slave, TTY_FD) < 0 || ioctl(TTY_FD, TIOCSCTTY, 0)))
+		_exit(93);
 	if (with_children)
 		make_children();
 	snprintf(text, sizeof(text), "%d,%d", setup, sock);
@@ -244,6 +261,13 @@ static void begin(void)
 	make_pipe(&in, &k.origin_w);
 	make_pipe(&k.origin_r, &out);
 	make_pipe(&go[0], &go[1]);
+	k.master = k.slave = -1;
+	if (on_a_terminal) {
+		k.master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+		assert_true(k.master >= 0 && !grantpt(k.master) && !unlockpt(k.master));
+		k.slave = open(ptsname(k.master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+		assert_true(k.slave >= 0);
+	}
 	k.pid = fork();
 	if (!k.pid)
 		become_deputy(in, out, sv[1], go[0]);
@@ -285,6 +309,8 @@ static void end(void)
 	drop_fd(&k.origin_r);
 	drop_fd(&k.program_w);
 	drop_fd(&k.program_r);
+	drop_fd(&k.master);
+	drop_fd(&k.slave);
 	unlink(k.path);
 	rmdir(k.dir);
 }
@@ -689,6 +715,190 @@ static int setup(void **state)
 	return sigprocmask(SIG_BLOCK, &block, NULL);
 }
 
+/* ---- remote calls ------------------------------------------------------------------- */
+
+static uint64_t call(pid_t pid, unsigned row, uint64_t blocked, uint64_t a0, uint64_t a1, const void *in, uint32_t len)
+{
+	struct wire_call m = { .id = ++k.next_call, .pid = (uint32_t)pid, .row = row, .blocked = blocked,
+			       .a0 = a0, .a1 = a1, .in = { in ? in : "", len } };
+	uint8_t buf[256];
+	ssize_t n = wire_put_call(buf, sizeof(buf), &m);
+
+	assert_true(n > 0);
+	assert_int_equal(pump_tell(k.pump, WIRE_CALL, buf, (size_t)n), 0);
+	return m.id;
+}
+
+static const struct wire_result *result_of(uint64_t id)
+{
+	for (unsigned i = 0; i < k.nresults; i++)
+		if (k.results[i].id == id)
+			return &k.results[i];
+	return NULL;
+}
+
+static int64_t value_of(uint64_t id)
+{
+	UNTIL(result_of(id));
+	return result_of(id)->value;
+}
+
+static int64_t does(pid_t pid, unsigned row, uint64_t a0, uint64_t a1, const void *in, uint32_t len)
+{
+	return value_of(call(pid, row, 0, a0, a1, in, len));
+}
+
+static void tell_of(unsigned type, uint32_t status, pid_t pid)
+{
+	struct wire_exited exited = { .status = status, .pid = (uint32_t)pid };
+	struct wire_reaped reaped = { .pid = (uint32_t)pid };
+	uint8_t buf[16];
+	ssize_t n = type == WIRE_EXITED ? wire_put_exited(buf, sizeof(buf), &exited)
+					: wire_put_reaped(buf, sizeof(buf), &reaped);
+
+	assert_true(n > 0);
+	assert_int_equal(pump_tell(k.pump, type, buf, (size_t)n), 0);
+}
+
+static bool state_of(pid_t pid, char state)
+{
+	char path[40], text[512], *at;
+	int fd, n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : (int)read(fd, text, sizeof(text) - 1);
+	drop_fd(&fd);
+	text[n > 0 ? n : 0] = 0;
+	at = strrchr(text, ')');
+	return at && at[2] == state;
+}
+
+static void begin_on_a_terminal(void)
+{
+	on_a_terminal = in_a_session_of_its_own = true;
+	begin();
+	on_a_terminal = in_a_session_of_its_own = false;
+}
+
+static void is_typed(const char *text)
+{
+	assert_int_equal(write(k.master, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+static void refuses_nonsense(void **state)
+{
+	(void)state;
+	begin_on_a_terminal();
+	assert_int_equal(does(k.pid, 999, 0, 0, NULL, 0), -ENOSYS);
+	assert_int_equal(does(k.pid, CALL_ID_io_uring_setup, 0, 0, NULL, 0), -ENOSYS);
+	assert_int_equal(does(k.pid, CALL_ID_ioctl, 4711, TCGETS, NULL, 0), -EBADF);
+	assert_int_equal(does(k.pid, CALL_ID_ioctl, TTY, 0x54fe, NULL, 0), -ENOTTY);
+	assert_int_equal(does(k.pid, CALL_ID_ioctl, TTY, TIOCSWINSZ, "four", 4), -EINVAL);
+	assert_int_equal(does(k.pid, CALL_ID_read, 4711, 10, NULL, 0), -EIO);
+	assert_int_equal(does(k.pid, CALL_ID_open, 0, O_RDWR, "/dev/tty", 8), -EINVAL);
+	assert_int_equal(does(4194303, CALL_ID_getpgid, 0, 0, NULL, 0), -ESRCH);
+	ends_with(0, 0);
+	end();
+}
+
+static void reads_when_told(void **state)
+{
+	struct wire_cancel cancel;
+	uint8_t buf[32];
+	uint64_t id;
+
+	(void)state;
+	begin_on_a_terminal();
+	id = call(k.pid, CALL_ID_ioctl, 0, TTY, TCGETS, NULL, 0);
+	assert_int_equal(value_of(id), 0);
+	assert_int_equal(result_of(id)->out.len, 36);
+	id = call(k.pid, CALL_ID_read, 0, TTY, 10, NULL, 0);
+	/* a later call isn't kept waiting by it */
+	assert_int_equal(does(k.pid, CALL_ID_getpgid, 0, 0, NULL, 0), k.pid);
+	assert_null(result_of(id));
+	is_typed("one\n");
+	assert_int_equal(value_of(id), 4);
+	assert_memory_equal(k.out[result_of(id) - k.results], "one\n", 4);
+	/* let go of, it has taken nothing */
+	id = call(k.pid, CALL_ID_read, 0, TTY, 10, NULL, 0);
+	cancel = (struct wire_cancel){ .id = id, .pid = (uint32_t)k.pid };
+	assert_int_equal(pump_tell(k.pump, WIRE_CANCEL, buf, (size_t)wire_put_cancel(buf, sizeof(buf), &cancel)), 0);
+	assert_int_equal(value_of(id), -512);
+	is_typed("two\n");
+	assert_int_equal(does(k.pid, CALL_ID_read, TTY, 10, NULL, 0), 4);
+	ends_with(0, 0);
+	end();
+}
+
+/* Behind, a reader is stopped, or fails if it blocks that signal */
+static void reads_behind(void **state)
+{
+	uint64_t id;
+	pid_t child;
+
+	(void)state;
+	begin_on_a_terminal();
+	child = (pid_t)does(k.pid, CALL_ID_fork, 0, 0, NULL, 0);
+	assert_true(child > 0);
+	assert_int_equal(does(k.pid, CALL_ID_setpgid, (uint64_t)child, 0, NULL, 0), 0);
+	id = call(child, CALL_ID_read, 0, TTY, 10, NULL, 0);
+	assert_int_equal(value_of(id), -512);
+	UNTIL(signal_came(SIGTTIN));
+	assert_int_equal(signal_came(SIGTTIN)->to, child);
+	id = call(child, CALL_ID_read, 1ULL << (SIGTTIN - 1), TTY, 10, NULL, 0);
+	assert_int_equal(value_of(id), -EIO);
+	/* in front it may */
+	assert_int_equal(does(k.pid, CALL_ID_ioctl, TTY, TIOCSPGRP, &child, sizeof(child)), 0);
+	is_typed("x\n");
+	assert_int_equal(does(child, CALL_ID_read, TTY, 10, NULL, 0), 2);
+	tell_of(WIRE_EXITED, 0, child);
+	tell_of(WIRE_REAPED, 0, child);
+	UNTIL(kill(child, 0));
+	ends_with(0, 0);
+	end();
+}
+
+/* A child's deputy ends when its process does, and keeps its number until that was waited for */
+static void forks(void **state)
+{
+	pid_t child;
+	uint64_t id;
+	int status;
+
+	(void)state;
+	begin_on_a_terminal();
+	child = (pid_t)does(k.pid, CALL_ID_fork, 0, 0, NULL, 0);
+	assert_true(child > 0);
+	assert_int_equal(does(child, CALL_ID_getpgid, 0, 0, NULL, 0), k.pid);
+	tell_of(WIRE_EXITED, 3 << 8, child);
+	UNTIL(state_of(child, 'Z'));
+	assert_int_equal(does(k.pid, CALL_ID_kill, (uint64_t)child, 0, NULL, 0), 0);
+	tell_of(WIRE_REAPED, 0, child);
+	assert_int_equal(does(k.pid, CALL_ID_kill, (uint64_t)child, 0, NULL, 0), -ESRCH);
+	/* one that stands stopped ends all the same */
+	child = (pid_t)does(k.pid, CALL_ID_fork, 0, 0, NULL, 0);
+	assert_int_equal(kill(child, SIGSTOP), 0);
+	UNTIL(state_of(child, 'T'));
+	tell_of(WIRE_EXITED, 9, child);
+	tell_of(WIRE_REAPED, 0, child);
+	UNTIL(kill(child, 0));
+	/* of one that is killed, who waits for it hears */
+	child = (pid_t)does(k.pid, CALL_ID_fork, 0, 0, NULL, 0);
+	id = call(child, CALL_ID_read, 0, TTY, 10, NULL, 0);
+	assert_int_equal(does(k.pid, CALL_ID_getpgid, 0, 0, NULL, 0), k.pid);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(value_of(id), -ESRCH);
+	UNTIL(signal_came(SIGKILL));
+	assert_int_equal(signal_came(SIGKILL)->to, child);
+	tell_of(WIRE_EXITED, 9, child);
+	tell_of(WIRE_REAPED, 0, child);
+	UNTIL(kill(child, 0));
+	tell(WIRE_EXITED, 0);
+	UNTIL(state_is(0, &status));
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -703,6 +913,10 @@ int main(void)
 		cmocka_unit_test(ends_after_the_last_byte),
 		cmocka_unit_test(reconnects),
 		cmocka_unit_test(holds),
+		cmocka_unit_test(refuses_nonsense),
+		cmocka_unit_test(reads_when_told),
+		cmocka_unit_test(reads_behind),
+		cmocka_unit_test(forks),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

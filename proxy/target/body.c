@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -23,6 +25,7 @@
 #include "common/sock.h"
 #include "proxy/trace/tracee.h"
 
+#define BETWEEN_MS 5
 #define BODY_SOCK 3
 
 /* In the child, plain C: what survives an exec */
@@ -82,13 +85,16 @@ int body_pass_exec(pid_t pid, struct err *e)
  */
 void body_kill(pid_t pid)
 {
-	int status;
-	pid_t got;
+	AUTO_FD int pidfd = pidfd_open(pid, 0);
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
+	/* its parent may be a stand-in; but threads that we trace end only when we have waited for them */
 	kill(pid, SIGKILL);
-	do
-		got = waitpid(-1, &status, __WALL);
-	while (got > 0 ? got != pid || WIFSTOPPED(status) : errno == EINTR);
+	while (pidfd >= 0 && poll(&p, 1, BETWEEN_MS) != 1)
+		while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
+			;
+	while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
+		;
 }
 
 static int to_exec(pid_t pid, const char *exe, struct err *e)

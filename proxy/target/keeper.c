@@ -675,6 +675,8 @@ static int on_discard(struct keeper *k, const void *p, size_t len, const int *fd
 	(void)len;
 	(void)fds;
 	(void)nfds;
+	/* who waits for an answer of ours in there couldn't die */
+	originfs_free(take_ptr(k->fs));
 	if (!k->ended)
 		body_kill(k->body);
 	k->quit = true;

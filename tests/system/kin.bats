@@ -45,6 +45,15 @@ forked_more() {
 	[ "$last" != 0 ] && [ "$LAST_PID" -gt $((last + 20)) ]
 }
 
+# By the terminal, and by cat
+echoed() {
+	[ "$(grep -ac "^$1.\?$" "$OUT")" = 2 ]
+}
+
+comes_home() {
+	mm hosta home "$P" >"$HOSTS_DIR/home.log" 2>&1
+}
+
 cat_moved() {
 	on_terminal cat && say_until one '^one' && move hostb && say_until two '^two'
 }
@@ -65,10 +74,14 @@ cat_moved() {
 	cat_moved
 	for host in hosta hostb hosta; do
 		kill_sessions $host
-		WAIT_S=60 say_until "after-$host" "^after-$host"
+		LINE=after-$host-$((n += 1))
+		say "$LINE"
+		WAIT_S=60 until_true echoed "$LINE"
 	done
-	home
-	say_until last '^last'
+	WAIT_S=60 until_true comes_home
+	runs_on hosta "$P"
+	say last
+	until_true echoed last
 	press 004
 	ended_with "exit 0"
 }

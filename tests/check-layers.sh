@@ -22,9 +22,9 @@ cjson/                   proxy/json/json.c
 curl/                    proxy/link/tls_connect.c
 xxhash.h                 proxy/link/checksum.c
 openssl/                 proxy/link/identity.c proxy/link/tls_accept.c proxy/link/sha256.c
-seccomp.h                -
+seccomp.h                proxy/target/filter.c
 sys/capability.h         -
-fuse                     -
+fuse                     proxy/target/originfs.c
 microhttpd.h             -
 zstd.h                   -
 '

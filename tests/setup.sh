@@ -20,6 +20,8 @@ build      libcurl4-openssl-dev   header curl/curl.h
 build      libcjson-dev           header cjson/cJSON.h
 build      libssl-dev             header openssl/ssl.h
 build      libxxhash-dev          header xxhash.h
+build      libseccomp-dev         header seccomp.h
+build      libfuse3-dev           header fuse3/fuse_lowlevel.h
 build      libcmocka-dev          header cmocka.h
 build      scdoc                  program scdoc
 check      bats                   program bats

@@ -82,9 +82,10 @@ refused() {
 	refused E_DELETED_FILE deleted /shared/deleted
 }
 
-@test "a child process" {
+@test "a child process stays behind: nothing stands in the way" {
 	start_odd child
-	says_why E_CHILDREN
+	run mm hosta why "$P" hostb
+	[ "$status" = 0 ] && [[ $output == *"nothing stands in the way"* ]]
 	on hosta pkill -KILL -P "$P"
 	goes_on_here
 }
@@ -132,26 +133,6 @@ refused() {
 
 @test "a lease" {
 	refused E_LEASE lease /shared/lease
-}
-
-@test "another reader of its input, who stays" {
-	start_odd reader /shared/orphan
-	says_why E_PIPE_READERS
-	on hosta kill -KILL "$(cat "$SHARED/orphan")"
-	goes_on_here
-}
-
-@test "a terminal" {
-	need script
-	start_program hosta script -qefc "/usr/bin/python3 $BIN/programs/odd.py plain" /dev/null
-	wait_for "$OUT" '^ready'
-	script=$P
-	until_true on hosta pgrep -f '^/usr/bin/python3 .*odd.py' >"$HOSTS_DIR/pid"
-	P=$(tail -n 1 "$HOSTS_DIR/pid")
-	says_why E_TERMINAL
-	goes_on
-	on hosta kill -KILL "$P"
-	P=$script
 }
 
 @test "traced by strace" {

@@ -300,8 +300,8 @@ static void test_many_wants(void **state)
 	assert_int_equal(a.c.n_wants, 100);
 	for (size_t i = 0; i < 100; i++)
 		assert_int_equal(a.c.wants[i], i + 1);
-	assert_int_equal(check_files(&a.c, &a.e), 0);	/* the list is made anew */
-	assert_int_equal(a.c.n_wants, 100);
+	assert_int_equal(check_files(&a.c, &a.e), 0);	/* of the next process: the list goes on */
+	assert_int_equal(a.c.n_wants, 200);
 }
 
 /* One file in addition, and the one reason that it is */

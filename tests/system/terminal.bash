@@ -296,3 +296,13 @@ EXPECT
 row_terminal_victim() {
 	is_built "$1" && on_terminal "$@" && screen '^ready' && move hostb && say_until stop '^ok' && ended_with "exit 0"
 }
+
+# It reads /proc of where it is: only that it goes on, and hears its keys
+row_top() {
+	need top || return
+	on_terminal env TERM=xterm top -d 0.3 && shows 'load average' || return
+	for where in hostb hostc; do
+		move $where && mark_screen && shows 'load average' || return
+	done
+	home && mark_screen && shows 'load average' && type_keys q && ended_with "exit 0"
+}

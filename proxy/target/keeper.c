@@ -44,6 +44,7 @@
 #include "proxy/target/originfs.h"
 #include "proxy/target/restore.h"
 #include "proxy/target/supervisor.h"
+#include "proxy/trace/procfs.h"
 #include "proxy/twin/pump.h"
 
 #define MAX_STREAMS 1024
@@ -605,6 +606,19 @@ static struct look look_from(struct keeper *k)
 			      .no_new_privs = k->arrivals[0].supervisor.no_new_privs, .ctx = k };
 }
 
+/* kin_moved(), without those that have ended since we looked */
+static size_t living(void *ctx)
+{
+	const struct kin *kin = &((struct keeper *)ctx)->kin;
+	struct proc_status st;
+	size_t n = 0;
+
+	for (size_t i = 0; i < kin->n; i++)
+		n += kin->list[i].moved && !kin->list[i].ended &&
+		     !procfs_status(kin->list[i].pid, kin->list[i].pid, &st, NULL) && st.state != 'Z' && st.state != 'X';
+	return n;
+}
+
 static int on_survey(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
 {
 	AUTO_IMAGE struct image *img = NULL;
@@ -618,7 +632,7 @@ static int on_survey(struct keeper *k, const void *p, size_t len, const int *fds
 	if (k->ended)
 		return err_say(e, -ESRCH, "the program has ended");
 	l = look_from(k);
-	rc = leave_survey(&l, kin_moved(&k->kin), &img, e);
+	rc = leave_survey(&l, living, &img, e);
 	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
 }
 
@@ -636,7 +650,7 @@ static int on_freeze(struct keeper *k, const void *p, size_t len, const int *fds
 		return rc;
 	l = look_from(k);
 	originfs_leaving(k->fs, true);
-	rc = leave_freeze(&l, kin_moved(&k->kin), k->pump, (int)m.drain_ms, &k->leave, e);
+	rc = leave_freeze(&l, living, k->pump, (int)m.drain_ms, &k->leave, e);
 	if (rc) {
 		originfs_leaving(k->fs, false);
 		return rc;

@@ -17,6 +17,7 @@
 #include "proxy/origin/tree.h"
 
 #define PUMP_STATE_MAX (1u << 20)
+#define MOST_SURVEYS 10
 
 struct leave {
 	struct freeze *list[IMAGE_MOST_PROCESSES + 1];
@@ -27,16 +28,17 @@ struct leave {
 };
 
 /* All that moved here moves on: who has lost its parents in between isn't found below the first */
-static int are_all(const struct look *base, size_t n, size_t all, struct err *e)
+static int are_all(const struct look *base, size_t n, leave_count *living, struct err *e)
 {
-	(void)base;
+	size_t all = living(base->ctx);
+
 	if (n >= all)
 		return 0;
 	return err_say(e, -ECHILD, "E_CHILDREN: %zu processes of the program have lost their parents, and can't move along yet",
 		       all - n);
 }
 
-int leave_survey(const struct look *base, size_t all, struct image **out, struct err *e)
+static int survey(const struct look *base, leave_count *living, struct image **out, struct err *e)
 {
 	struct reasons why = { 0 };
 	struct look l = *base;
@@ -47,8 +49,22 @@ int leave_survey(const struct look *base, size_t all, struct image **out, struct
 	if (!rc && reasons_refusals(&why))
 		rc = reasons_to_err(&why, e);
 	if (!rc)
-		rc = are_all(base, image_processes(*out), all, e);
+		rc = are_all(base, image_processes(*out), living, e);
 	reasons_free(&why);
+	return rc;
+}
+
+/* It runs: processes come and go between the look and the count */
+int leave_survey(const struct look *base, leave_count *living, struct image **out, struct err *e)
+{
+	int rc = survey(base, living, out, e);
+
+	for (int i = 0; i < MOST_SURVEYS && rc == -ECHILD; i++) {
+		image_free(take_ptr(*out));
+		if (e)
+			*e = (struct err){ 0 };
+		rc = survey(base, living, out, e);
+	}
 	return rc;
 }
 
@@ -128,7 +144,7 @@ static void let_go(struct leave *l)
 	free(l);
 }
 
-int leave_freeze(const struct look *base, size_t all, struct pump *pump, int drain_ms, struct leave **out,
+int leave_freeze(const struct look *base, leave_count *living, struct pump *pump, int drain_ms, struct leave **out,
 		 struct err *e)
 {
 	struct leave *l = calloc(1, sizeof(*l));
@@ -140,7 +156,7 @@ int leave_freeze(const struct look *base, size_t all, struct pump *pump, int dra
 	l->drain_ms = drain_ms;
 	rc = tree_freeze(base, true, slot, l, &l->n, e);
 	if (!rc)
-		rc = are_all(base, l->n, all, e);
+		rc = are_all(base, l->n, living, e);
 	if (!rc)
 		rc = drain(l, e);
 	if (!rc)

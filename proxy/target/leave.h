@@ -16,14 +16,17 @@ struct leave;
 /* Everything that a look at the program needs, its image and reasons aside */
 struct look;
 
-/* As tree_look() at an origin; a reason against it is an error.  @all: so many processes moved here */
-int leave_survey(const struct look *base, size_t all, struct image **out, struct err *e) MUST_CHECK;
+/* How many processes of the program live here now; @ctx is the look's */
+typedef size_t leave_count(void *ctx);
+
+/* As tree_look() at an origin; a reason against it is an error */
+int leave_survey(const struct look *base, leave_count *living, struct image **out, struct err *e) MUST_CHECK;
 
 /*
  * Freezes and dumps.  @drain_ms > 0: what the program wrote must have arrived at the origin first
  * (the way home); it may take that long.  On failure the program runs on.
  */
-int leave_freeze(const struct look *base, size_t all, struct pump *pump, int drain_ms, struct leave **out,
+int leave_freeze(const struct look *base, leave_count *living, struct pump *pump, int drain_ms, struct leave **out,
 		 struct err *e) MUST_CHECK;
 const struct image *leave_image(const struct leave *l);
 void leave_thaw(struct leave *l);	/* it runs on here; frees @l */

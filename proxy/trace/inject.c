@@ -23,6 +23,7 @@
 #define ALL_SIGNALS (~0ULL)
 #define SCRATCH_SIZE (INJECT_ROOM + 32768)	/* room, then the frame */
 #define FRAME_OFFSET INJECT_ROOM
+#define CODE_OFFSET (SCRATCH_SIZE - 64)
 #define LOW_STACK_FRAME 20480			/* bytes a frame may take at the low end of the stack */
 #define RED_ZONE 128
 
@@ -156,7 +157,7 @@ static struct user_regs_struct call_regs(struct inject *i, uint64_t frame, long 
 {
 	struct user_regs_struct r = i->th->regs;
 
-	r.rip = i->entry;
+	r.rip = i->scratch && i->code ? i->code : i->entry;
 	r.rax = (uint64_t)nr;
 	r.orig_rax = (uint64_t)-1;	/* not in a system call: nothing to restart */
 	r.rdi = a[0];
@@ -363,13 +364,45 @@ static int find_entry(struct inject *i, struct err *e)
 	return 0;
 }
 
+static int plant(struct inject *i, bool there)
+{
+	int rc = there == i->planted ? 0 : tracee_write(i->t, i->entry, there ? stub : i->saved_entry, sizeof(stub));
+
+	if (!rc)
+		i->planted = there;
+	return rc;
+}
+
+/* Where memory can't be writable and executable (PR_SET_MDWE), the bytes stay at the entry point */
+static int map_scratch(struct inject *i, struct err *e)
+{
+	uint64_t args[6] = { 0, SCRATCH_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+			     (uint64_t)-1, 0 };
+	bool executable = true;
+	int64_t addr = 0;
+	int rc = inject_call6(i, &addr, SYS_mmap, args);
+
+	if (!rc && addr < 0) {
+		executable = false;
+		args[2] = PROT_READ | PROT_WRITE;
+		rc = inject_must(i, &addr, "map a scratch area", e, SYS_mmap, args);
+	} else if (rc) {
+		rc = err_set(e, rc, "map a scratch area in the name of the program");
+	}
+	if (rc)
+		return rc;
+	i->room = (uint64_t)addr;
+	i->code = executable ? i->room + CODE_OFFSET : 0;
+	return executable && tracee_write(i->t, i->code, stub, sizeof(stub)) ? err_set(e, -EFAULT, "write to a scratch area")
+									       : 0;
+}
+
 int inject_open(struct inject *i, struct tracee *t, int64_t deadline, struct err *e)
 {
 	struct stack_search search = { .i = i };
 	struct err *rest = e;
 	uint8_t *keep = NULL;
 	AUTO_FREE uint8_t *below = NULL;
-	int64_t addr = 0;
 	int rc, end;
 
 	*i = (struct inject){ .t = t, .deadline = deadline };
@@ -380,10 +413,9 @@ int inject_open(struct inject *i, struct tracee *t, int64_t deadline, struct err
 		return rc;
 	rc = tracee_read(t, i->entry, i->saved_entry, sizeof(i->saved_entry));
 	if (!rc)
-		rc = tracee_write(t, i->entry, stub, sizeof(stub));
+		rc = plant(i, true);
 	if (rc)
 		return err_set(e, rc, "write to the entry point of process %d", (int)t->pid);
-	i->planted = true;
 
 	/* With no free stack the frame stands below the stack pointer, and what was there comes back */
 	i->low_stack = search.low ? search.low : (t->threads[0].regs.rsp - RED_ZONE - LOW_STACK_FRAME) & ~63ULL;
@@ -392,9 +424,7 @@ int inject_open(struct inject *i, struct tracee *t, int64_t deadline, struct err
 		keep = below;
 	rc = inject_begin(i, &t->threads[0], e);
 	if (!rc) {
-		rc = inject_must(i, &addr, "map a scratch area", e, SYS_mmap,
-				 (uint64_t[6]){ 0, SCRATCH_SIZE, PROT_READ | PROT_WRITE,
-						MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0 });
+		rc = map_scratch(i, e);
 		if (rc)
 			rest = NULL;
 		end = inject_end(i, rest);
@@ -402,12 +432,11 @@ int inject_open(struct inject *i, struct tracee *t, int64_t deadline, struct err
 	}
 	if (keep && tracee_write(t, i->low_stack, keep, LOW_STACK_FRAME))
 		rc = rc ? rc : err_say(e, -EFAULT, "couldn't put the stack of process %d back", (int)t->pid);
-	if (!rc) {
-		i->scratch = (uint64_t)addr;
-		i->room = i->scratch;
-	} else {
+	i->scratch = i->room;
+	if (!rc && i->code)
+		rc = plant(i, false) ? err_say(e, -EFAULT, "couldn't put the entry point of process %d back", (int)t->pid) : 0;
+	if (rc)
 		inject_close(i);
-	}
 	return rc;
 }
 
@@ -430,7 +459,7 @@ void inject_close(struct inject *i)
 		i->scratch = 0;
 		below = malloc(LOW_STACK_FRAME);
 		kept = below && !tracee_read(t, i->low_stack, below, LOW_STACK_FRAME);
-		if (!inject_begin(i, &t->threads[0], NULL)) {
+		if (!plant(i, true) && !inject_begin(i, &t->threads[0], NULL)) {
 			if (inject_call6(i, &ignored, SYS_munmap, (uint64_t[6]){ scratch, SCRATCH_SIZE }))
 				ignored = 0;
 			if (inject_end(i, NULL))
@@ -439,7 +468,6 @@ void inject_close(struct inject *i)
 		if (kept && tracee_write(t, i->low_stack, below, LOW_STACK_FRAME))
 			ignored = 0;
 	}
-	if (i->planted && tracee_write(t, i->entry, i->saved_entry, sizeof(stub)))
-		i->planted = true;	/* nothing to be done: the bytes never run */
-	i->planted = false;
+	if (plant(i, false))
+		i->planted = false;	/* nothing to be done */
 }

@@ -2,18 +2,20 @@
 /*
  * inject.h - System calls made in the name of a frozen thread
  *
- * Safe against the death of the tracer.  The nine bytes at the program's own entry point (code
- * that never runs again) become
+ * Safe against the death of the tracer.  Nine bytes
  *
  *	syscall;  mov $15,%eax;  syscall		(rt_sigreturn)
  *
- * and the stack pointer is set to a signal frame that holds the thread's own registers, extended
+ * are run, and the stack pointer is set to a signal frame that holds the thread's own registers, extended
  * state and signal mask.  With a tracer, the thread is stopped between the two calls and given
  * the next one; without, it goes on by itself as if it had come back from a signal handler.
  * An interrupted system call is put in order in that frame: it is made again.
  *
- * The frame and the arguments live in a scratch area that the first injected call maps; that one
- * call's frame stands at the low end of the main stack, where nothing lives.
+ * Bytes, frame and arguments live in a scratch area that the first injected call maps.  For that
+ * call, and for the one that unmaps it, the bytes stand at the program's own entry point, and the
+ * frame at the low end of the main stack, where nothing lives.  In between the entry point is the
+ * program's own again: the image may be made then, and a program that was frozen while its
+ * interpreter (ld.so) still runs has yet to get there.
  */
 #ifndef PROXY_TRACE_INJECT_H
 #define PROXY_TRACE_INJECT_H
@@ -25,9 +27,10 @@
 struct inject {
 	struct tracee *t;
 	struct tracee_thread *th;	/* whose name calls are made in; NULL: none now */
-	uint64_t entry;			/* where the nine bytes are */
+	uint64_t entry;			/* of the program */
 	uint8_t saved_entry[16];
-	bool planted;
+	bool planted;			/* the nine bytes are there */
+	uint64_t code;			/* where they are otherwise: in the scratch area; 0: only there */
 	uint64_t scratch;		/* address of the scratch area, 0: none */
 	uint64_t room;			/* address of INJECT_ROOM bytes in it */
 	uint64_t low_stack;		/* where the first frame stands, 0: nowhere */

@@ -28,6 +28,7 @@ row_setuid() {
 
 # Its parent hears of its end at once, and of all that its child still has to say
 row_leaves_children() {
+	# shellcheck disable=SC2034	# lib.bash reads H
 	H=hosta D=/shared/$(basename "$(mktemp -d "$SHARED/run.XXXXXX")") && chmod 1777 "$(outside "$D")" || return
 	OUT=$(outside "$D")/out
 	mkfifo "$(outside "$D")/in" && touch "$OUT" "$(outside "$D")/err" && chmod 666 "$(outside "$D")"/*

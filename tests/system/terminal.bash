@@ -289,7 +289,9 @@ send_user "ended [lindex [wait -i $shell] 3]\n"
 EXPECT
 	chmod a+r "$SHARED/session.$$"
 	on_terminal expect "/shared/session.$$" && screen '^ready-2' && move hostb && say_until there '^there-6' || return
-	move hostc && say_until further '^further-6' && home && say_until back '^back-6' && say_until end '^ended 3' && ended_with "signal 1"
+	move hostc && say_until further '^further-6' && home && say_until back '^back-6' && say_until end '^ended 3' || return
+	# by exit 0 or by SIGHUP: unmoved, too
+	until_true test -s "$(outside "$D")/status"
 }
 
 # A victim on a terminal: judged there

@@ -81,9 +81,9 @@ killed() {
 	same $? 143
 	# a group
 	set -m
-	sleep 1000 | sleep 1000 &
+	cat /dev/zero | sleep 1000 &
 	set +m
-	until grep -q sleep /proc/$(jobs -p %+)/comm && grep -q sleep /proc/$!/comm; do sleep 0.05; done
+	until grep -q cat "/proc/$(jobs -p %+)/comm" && grep -q sleep /proc/$!/comm; do sleep 0.05; done
 	kill -TERM -- "-$(jobs -p %+)"
 	wait
 	status_is 1 kill -0 $! 2>/dev/null

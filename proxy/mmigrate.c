@@ -416,8 +416,7 @@ static int run_restore(const struct arguments *a, const struct command *c, char 
 	}
 	if (!rc) {
 		standard_streams(saved_image(saved), streams, &why);
-		if (reasons_refusals(&why))
-			rc = reasons_to_err(&why, e);
+		rc = reasons_to_err(&why, e);
 		reasons_free(&why);
 	}
 	if (rc)

@@ -42,7 +42,7 @@ bool reason_is_warning(enum reason_code code);
 
 json *reasons_to_json(const struct reasons *r, const char *where);
 int reasons_from_json(struct reasons *r, const json *list, struct err *e) MUST_CHECK;	/* appends */
-/* The first refusal as an error, with how many more there are */
+/* The first refusal as an error, with how many more there are; 0: there is none */
 int reasons_to_err(const struct reasons *r, struct err *e);
 
 #endif

@@ -94,7 +94,7 @@ int freeze_look(struct freeze *f, const pid_t *tree, size_t n, struct err *e)
 
 int freeze_end(struct freeze *f, struct err *e)
 {
-	int rc = reasons_refusals(&f->why) ? reasons_to_err(&f->why, e) : 0;
+	int rc = reasons_to_err(&f->why, e);
 
 	if (!rc)
 		rc = leave_vdso(f, e);

@@ -180,33 +180,47 @@ static bool stays(const struct image *img, const struct image_fd *f)
 	return img->opens[f->open].kind == OPEN_TWIN || img->opens[f->open].kind == OPEN_PULLED;
 }
 
-int handover_setup(const struct image *img, bool rest, struct err *e)
+int handover_describe(const struct handover_handle *held, size_t n_held, const int *closes, size_t n_closes,
+		      struct err *e)
 {
-	size_t room = img->n_fds * 8 + 16;
-	AUTO_FREE uint8_t *handles = malloc(room), *closes = malloc(room), *buf = malloc(room * 2 + 64);
+	size_t room = n_held * 8 + n_closes * 4;
+	AUTO_FREE uint8_t *lists = malloc(room + 1), *buf = malloc(room + 64);
+	struct bytes b = bytes_of(lists, lists ? room : 0);
 	AUTO_FD int fd = memfd_create("deputy", MFD_CLOEXEC);
-	struct wire_deputy_start m = { 0 };
-	struct bytes s, c;
+	struct wire_deputy_start m;
 	ssize_t n;
 
-	if (fd < 0 || !handles || !closes || !buf)
-		return err_set(e, -ENOMEM, "describe the descriptors to the deputy");
-	s = bytes_of(handles, room);
-	c = bytes_of(closes, room);
-	for (size_t i = 0; i < img->n_fds; i++) {
-		if (stays(img, &img->fds[i])) {
-			bytes_put_le(&s, (uint64_t)img->opens[img->fds[i].open].stream, 4);
-			bytes_put_le(&s, (uint64_t)img->fds[i].fd, 4);
-		} else if (rest && !img->fds[i].cloexec) {	/* exec closes the others, and their numbers are the deputy's */
-			bytes_put_le(&c, (uint64_t)img->fds[i].fd, 4);
-		}
+	for (size_t i = 0; i < n_held; i++) {
+		bytes_put_le(&b, held[i].id, 4);
+		bytes_put_le(&b, (uint64_t)held[i].fd, 4);
 	}
-	m.handles = (wire_blob){ handles, (uint32_t)(s.at - handles) };
-	m.close_fds = (wire_blob){ closes, (uint32_t)(c.at - closes) };
-	n = wire_put_deputy_start(buf, room * 2 + 64, &m);
-	if (n < 0 || write(fd, buf, (size_t)n) != n)
+	for (size_t i = 0; i < n_closes; i++)
+		bytes_put_le(&b, (uint64_t)closes[i], 4);
+	m.handles = (wire_blob){ lists, (uint32_t)(n_held * 8) };
+	m.close_fds = (wire_blob){ lists + n_held * 8, (uint32_t)(n_closes * 4) };
+	n = lists && buf ? wire_put_deputy_start(buf, room + 64, &m) : -ENOMEM;
+	if (n < 0 || fd < 0 || write(fd, buf, (size_t)n) != n)
 		return err_set(e, n < 0 ? (int)n : -EIO, "describe the descriptors to the deputy");
 	return take_fd(&fd);
+}
+
+int handover_setup(const struct image *img, bool rest, struct err *e)
+{
+	AUTO_FREE struct handover_handle *held = calloc(img->n_fds + 1, sizeof(*held));
+	AUTO_FREE int *closes = calloc(img->n_fds + 1, sizeof(*closes));
+	size_t n_held = 0, n_closes = 0;
+
+	if (!held || !closes)
+		return err_set(e, -ENOMEM, "describe the descriptors to the deputy");
+	for (size_t i = 0; i < img->n_fds; i++) {
+		const struct image_fd *f = &img->fds[i];
+
+		if (stays(img, f))
+			held[n_held++] = (struct handover_handle){ (uint32_t)img->opens[f->open].stream, (int)f->fd };
+		else if (rest && !f->cloexec)	/* exec closes the others, and their numbers are the deputy's */
+			closes[n_closes++] = (int)f->fd;
+	}
+	return handover_describe(held, n_held, closes, n_closes, e);
 }
 
 /* A short-lived copy of the program tries what COMMIT will do: noexec, chroot, LSM, RLIMIT_NPROC */

@@ -32,6 +32,15 @@ struct handover {
 
 /* @deputy: path of mdeputy */
 int handover_bring(struct handover *h, const char *deputy, struct err *e) MUST_CHECK;
+/* A descriptor that the deputy has, and the stream or handle that it is */
+struct handover_handle {
+	uint32_t id;
+	int fd;
+};
+
+/* What a deputy starts with, in a memfd (DEPUTY_START): what it holds, and what it closes */
+int handover_describe(const struct handover_handle *held, size_t n_held, const int *closes, size_t n_closes,
+		      struct err *e) MUST_CHECK;
 /* What a deputy of @img's program starts with, in a memfd.  @rest: it closes what doesn't stay */
 int handover_setup(const struct image *img, bool rest, struct err *e) MUST_CHECK;
 int handover_commit(struct handover *h, struct err *e) MUST_CHECK;

@@ -19,7 +19,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -40,6 +39,7 @@
 #include "proxy/trace/procfs.h"
 
 #define LOW_MEMORY 0x10000	/* below any program, above any vm.mmap_min_addr that is usual */
+#define DRAIN_MS 10000		/* what the program wrote arrives first; so long that may take */
 
 /* One process of the program, at home still its deputy */
 struct comer {
@@ -88,14 +88,10 @@ static int stage_freeze(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
 	struct wire_image m;
-	uint8_t buf[16];
 	int rc;
 
-	h->o->frozen_at = clock_ns(CLOCK_MONOTONIC);
 	h->frozen = true;
-	rc = serve_send(h->o, WIRE_FREEZE, buf, wire_put_freeze(buf, sizeof(buf), &(struct wire_freeze){ 10000 }), e);
-	if (!rc)
-		rc = serve_until(h->o, WIRE_IMAGE, deadline_in_ms(TALK_MS), e);
+	rc = serve_freeze(h->o, DRAIN_MS, e);
 	if (!rc && wire_get_image(h->o->caught.buf, h->o->caught.len, &m))
 		rc = err_say(e, -EBADMSG, "the image can't be read");
 	if (!rc)
@@ -106,10 +102,9 @@ static int stage_freeze(void *ctx, struct err *e)
 static void undo_freeze(void *ctx)
 {
 	struct home *h = ctx;
-	uint8_t buf[16];
 
-	if (h->frozen && serve_send(h->o, WIRE_THAW, buf, wire_put_thaw(buf, sizeof(buf), &(struct wire_thaw){ 0 }), NULL))
-		log_warn("the program thaws when the link stands again");
+	if (h->frozen)
+		serve_thaw(h->o);
 }
 
 /* ---- is it possible ---------------------------------------------------------------------------------------- */
@@ -438,29 +433,16 @@ static int make_drivable(struct home *h, struct comer *c, struct err *e)
 /* What it will hold again: at the image's numbers, if it got that far */
 static int write_setup(const struct comer *c, struct err *e)
 {
-	uint8_t *list, *buf;
-	struct wire_deputy_start m = { 0 };
-	AUTO_FD int fd = -1;
-	struct bytes b;
-	ssize_t n;
+	AUTO_FREE struct handover_handle *list = NULL;
 
 	if (c->r.placed)
 		return handover_setup(c->img, false, e);
-	fd = memfd_create("deputy", MFD_CLOEXEC);
-	list = malloc(c->n_stays * 8 + 1);
-	buf = malloc(c->n_stays * 8 + 64);
-	b = bytes_of(list, list ? c->n_stays * 8 : 0);
-	for (size_t k = 0; k < c->n_stays; k++) {
-		bytes_put_le(&b, c->stays[k].id, 4);
-		bytes_put_le(&b, (uint64_t)c->stays[k].fd, 4);
-	}
-	m.handles = (wire_blob){ list, (uint32_t)(c->n_stays * 8) };
-	n = list && buf ? wire_put_deputy_start(buf, c->n_stays * 8 + 64, &m) : -ENOMEM;
-	if (n < 0 || fd < 0 || write(fd, buf, (size_t)n) != n)
-		n = err_set(e, n < 0 ? (int)n : -EIO, "describe the descriptors to the deputy");
-	free(list);
-	free(buf);
-	return n < 0 ? (int)n : take_fd(&fd);
+	list = calloc(c->n_stays + 1, sizeof(*list));
+	if (!list)
+		return err_set(e, -ENOMEM, "describe the descriptors to the deputy");
+	for (size_t k = 0; k < c->n_stays; k++)
+		list[k] = (struct handover_handle){ c->stays[k].id, c->stays[k].fd };
+	return handover_describe(list, c->n_stays, NULL, 0, e);
 }
 
 static int exec_deputy(struct home *h, struct comer *c, struct err *e)
@@ -569,14 +551,10 @@ static int begin_one(struct home *h, struct comer *c, struct err *e)
 static int stage_rebuild(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
-	uint8_t buf[16];
 	int rc = 0;
 
 	for (size_t i = 0; i < h->n && !rc; i++)
 		rc = begin_one(h, &h->list[i], e);
-	if (!rc)
-		rc = serve_send(h->o, WIRE_SEND_MEM, buf,
-				wire_put_send_mem(buf, sizeof(buf), &(struct wire_send_mem){ 0 }), e);
 	if (!rc)
 		rc = serve_memory(h->o, take_pages, h, e);
 	for (size_t i = 0; i < h->n && !rc; i++)
@@ -661,9 +639,7 @@ static void progress(void *ctx, const struct stage *s)
 {
 	struct home *h = ctx;
 
-	h->o->stages = ARRAY_SIZE(stages);
-	h->o->stage = (int)(s - stages) + 1;
-	origin_progress(h->o, s->name + strlen("home: "));
+	origin_at_stage(h->o, stages, ARRAY_SIZE(stages), s);
 }
 
 int home_move(struct origin *o, struct err *e)

@@ -61,7 +61,7 @@ static int stage_look(void *ctx, struct err *e)
 	struct origin *o = ctx;
 	int rc = move_look(o, e);
 
-	return rc ? rc : reasons_refusals(&o->why) ? reasons_to_err(&o->why, e) : 0;
+	return rc ? rc : reasons_to_err(&o->why, e);
 }
 
 static int stage_connect(void *ctx, struct err *e)
@@ -83,7 +83,7 @@ static int stage_ask(void *ctx, struct err *e)
 	struct origin *o = ctx;
 	int rc = ask_offer(o, &o->target, o->survey, &o->why, e);
 
-	return rc ? rc : reasons_refusals(&o->why) ? reasons_to_err(&o->why, e) : 0;
+	return rc ? rc : reasons_to_err(&o->why, e);
 }
 
 static int stage_clocks(void *ctx, struct err *e)
@@ -142,7 +142,7 @@ static int freeze_tree(struct origin *o, struct err *e)
 		return rc;
 	whole = tree_image(freeze_of, o, o->n_frozen);
 	rc = ask_offer(o, &o->target, &whole, &o->why, e);
-	if (!rc && reasons_refusals(&o->why))
+	if (!rc)
 		rc = reasons_to_err(&o->why, e);
 	if (!rc)
 		rc = ask_prepare(o, &o->target, &whole, e);
@@ -323,11 +323,7 @@ static const struct stage move_stages[] = {
 
 static void progress(void *ctx, const struct stage *s)
 {
-	struct origin *o = ctx;
-
-	o->stages = ARRAY_SIZE(move_stages);
-	o->stage = (int)(s - move_stages) + 1;
-	origin_progress(o, s->name);
+	origin_at_stage(ctx, move_stages, ARRAY_SIZE(move_stages), s);
 }
 
 /**

@@ -40,6 +40,16 @@ static int caught_text(struct origin *o, char **text, struct err *e)
 	return *text ? 0 : err_set(e, -ENOMEM, "read the image");
 }
 
+/* What its processor had, the program may use: the present target's passed the check for ours */
+static int describe_cpus(struct image *img, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < image_processes(img); i++)
+		rc = cpu_describe(image_process(img, i), e);
+	return rc;
+}
+
 static int stage_survey(void *ctx, struct err *e)
 {
 	struct onward *w = ctx;
@@ -52,9 +62,8 @@ static int stage_survey(void *ctx, struct err *e)
 		rc = caught_text(w->o, &text, e);
 	if (!rc)
 		rc = image_from_json(text, strlen(text), &w->survey, e);
-	/* what its processor had, the program may use: the present target's passed the check for ours */
-	for (size_t i = 0; !rc && i < image_processes(w->survey); i++)
-		rc = cpu_describe(image_process(w->survey, i), e);
+	if (!rc)
+		rc = describe_cpus(w->survey, e);
 	w->tree = !rc && w->survey->n_others;
 	return rc;
 }
@@ -71,15 +80,23 @@ static void undo_connect(void *ctx)
 	ask_abort(&((struct onward *)ctx)->next);
 }
 
+/* A refusal is an error: the program stays where it is */
+static int offer(struct onward *w, struct image *img, struct err *e)
+{
+	struct reasons why = { 0 };
+	int rc = ask_offer(w->o, &w->next, img, &why, e);
+
+	if (!rc)
+		rc = reasons_to_err(&why, e);
+	reasons_free(&why);
+	return rc;
+}
+
 static int stage_ask(void *ctx, struct err *e)
 {
 	struct onward *w = ctx;
-	struct reasons why = { 0 };
-	int rc = ask_offer(w->o, &w->next, w->survey, &why, e);
+	int rc = offer(w, w->survey, e);
 
-	if (!rc && reasons_refusals(&why))
-		rc = reasons_to_err(&why, e);
-	reasons_free(&why);
 	if (!rc)
 		rc = ask_clocks(w->o, &w->next, e);
 	/* processes come and go: for several it is prepared when they are frozen */
@@ -89,30 +106,22 @@ static int stage_ask(void *ctx, struct err *e)
 static int prepare_tree(struct onward *w, struct err *e)
 {
 	AUTO_IMAGE struct image *img = NULL;
-	struct reasons why = { 0 };
 	int rc = image_from_json(w->image, strlen(w->image), &img, e);
 
-	for (size_t i = 0; !rc && i < image_processes(img); i++)
-		rc = cpu_describe(image_process(img, i), e);
 	if (!rc)
-		rc = ask_offer(w->o, &w->next, img, &why, e);
-	if (!rc && reasons_refusals(&why))
-		rc = reasons_to_err(&why, e);
-	reasons_free(&why);
+		rc = describe_cpus(img, e);
+	if (!rc)
+		rc = offer(w, img, e);
 	return rc ? rc : ask_prepare(w->o, &w->next, img, e);
 }
 
 static int stage_freeze(void *ctx, struct err *e)
 {
 	struct onward *w = ctx;
-	uint8_t buf[16];
 	int rc;
 
-	w->o->frozen_at = clock_ns(CLOCK_MONOTONIC);
 	w->frozen = true;
-	rc = serve_send(w->o, WIRE_FREEZE, buf, wire_put_freeze(buf, sizeof(buf), &(struct wire_freeze){ 0 }), e);
-	if (!rc)
-		rc = serve_until(w->o, WIRE_IMAGE, deadline_in_ms(TALK_MS), e);
+	rc = serve_freeze(w->o, 0, e);
 	if (!rc)
 		rc = caught_text(w->o, &w->image, e);
 	return rc || !w->tree ? rc : prepare_tree(w, e);
@@ -121,10 +130,9 @@ static int stage_freeze(void *ctx, struct err *e)
 static void undo_freeze(void *ctx)
 {
 	struct onward *w = ctx;
-	uint8_t buf[16];
 
-	if (w->frozen && serve_send(w->o, WIRE_THAW, buf, wire_put_thaw(buf, sizeof(buf), &(struct wire_thaw){ 0 }), NULL))
-		log_warn("the program thaws when the link stands again");
+	if (w->frozen)
+		serve_thaw(w->o);
 }
 
 /* Pages pass through this process, from one link to the other, a frame at a time */
@@ -138,7 +146,6 @@ static int pass_on(void *ctx, const struct frame *f, struct err *e)
 static int stage_memory(void *ctx, struct err *e)
 {
 	struct onward *w = ctx;
-	uint8_t buf[16];
 	int rc = talk_send_text(w->next.l, WIRE_IMAGE, w->image, e);
 
 	if (!rc)
@@ -146,9 +153,6 @@ static int stage_memory(void *ctx, struct err *e)
 	if (!rc)
 		rc = origin_note_session(w->o, w->next.peer.name, e);
 	w->noted = !rc;
-	if (!rc)
-		rc = serve_send(w->o, WIRE_SEND_MEM, buf,
-				wire_put_send_mem(buf, sizeof(buf), &(struct wire_send_mem){ 0 }), e);
 	return rc ? rc : serve_memory(w->o, pass_on, w, e);
 }
 
@@ -199,9 +203,7 @@ static void progress(void *ctx, const struct stage *s)
 {
 	struct onward *w = ctx;
 
-	w->o->stages = ARRAY_SIZE(stages);
-	w->o->stage = (int)(s - stages) + 1;
-	origin_progress(w->o, s->name + strlen("onward: "));
+	origin_at_stage(w->o, stages, ARRAY_SIZE(stages), s);
 }
 
 int onward_move(struct origin *o, const char *host, struct err *e)

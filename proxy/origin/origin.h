@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 
+#include "common/stage.h"
 #include "proxy/daemon/peers.h"
 #include "proxy/daemon/session.h"
 #include "proxy/link/relay.h"
@@ -98,7 +99,10 @@ struct origin {
 
 /* ---- session.c --------------------------------------------------------------------------------------- */
 void origin_answer(struct origin *o, int code, const char *text, json *extra /* taken, or NULL */);
-void origin_progress(struct origin *o, const char *stage);
+/* It failed: with all refusals, if that is why.  @runs_here: else says that the program does */
+void origin_answer_failure(struct origin *o, int code, const char *text, bool runs_here);
+/* PROGRESS: @now of @stages begins.  A name's "what: " isn't said */
+void origin_at_stage(struct origin *o, const struct stage *stages, size_t n, const struct stage *now);
 void origin_report(struct origin *o, const char *state);		/* up the leash */
 int origin_note_session(struct origin *o, const char *next, struct err *e) MUST_CHECK;	/* sessions/SID.json */
 void origin_forget_session(struct origin *o);
@@ -130,7 +134,10 @@ int serve_step(struct origin *o, int64_t deadline) MUST_CHECK;	/* one turn; -ETI
 /* Serves until a frame of @type has come from the target; FAIL becomes an error */
 int serve_until(struct origin *o, unsigned type, int64_t deadline, struct err *e) MUST_CHECK;
 int serve_send(struct origin *o, unsigned type, const void *payload, ssize_t len, struct err *e) MUST_CHECK;
-/* Serves until MEM_END; each MEM frame, and MEM_END, goes to @take */
+/* The present target freezes the program, and its IMAGE is caught.  @drain_ms: as leave_freeze()'s */
+int serve_freeze(struct origin *o, uint32_t drain_ms, struct err *e) MUST_CHECK;
+void serve_thaw(struct origin *o);
+/* Asks for the frozen program's memory, and serves until MEM_END; each MEM frame, and MEM_END, goes to @take */
 int serve_memory(struct origin *o, serve_memory_fn *take, void *ctx, struct err *e) MUST_CHECK;
 /* COMMIT of a way onward or home: 0 when the present target's frozen copy is dead, for certain */
 int serve_discard(struct origin *o, struct err *e) MUST_CHECK;

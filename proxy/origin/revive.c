@@ -22,13 +22,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/scope.h"
@@ -53,11 +50,6 @@ struct reviving {
 	struct standard_stream streams[STANDARD_STREAMS];
 	bool attached;
 };
-
-static int refusals(struct reviving *r, struct err *e)
-{
-	return reasons_refusals(&r->o->why) ? reasons_to_err(&r->o->why, e) : 0;
-}
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
@@ -85,7 +77,7 @@ static int stage_read(void *ctx, struct err *e)
 			    "own user can restore it, from a file of theirs", (long long)r->img->euid, o->uid);
 	snprintf(o->comm, sizeof(o->comm), "%s", r->img->comm);
 	standard_streams(r->img, r->streams, &o->why);
-	return refusals(r, e);
+	return reasons_to_err(&o->why, e);
 }
 
 /* ---- the target ------------------------------------------------------------------------------ */
@@ -108,7 +100,7 @@ static int stage_ask(void *ctx, struct err *e)
 	struct reviving *r = ctx;
 	int rc = ask_offer(r->o, &r->o->target, r->img, &r->o->why, e);
 
-	return rc ? rc : refusals(r, e);
+	return rc ? rc : reasons_to_err(&r->o->why, e);
 }
 
 static int stage_prepare(void *ctx, struct err *e)
@@ -170,24 +162,14 @@ static int stage_ready(void *ctx, struct err *e)
 /* What the deputy will read: which of its descriptors are which streams */
 static int write_setup(struct reviving *r, struct err *e)
 {
-	uint8_t handles[STANDARD_STREAMS * 8], buf[256];
-	struct bytes b = bytes_of(handles, sizeof(handles));
-	AUTO_FD int fd = memfd_create("deputy", MFD_CLOEXEC);
-	struct wire_deputy_start m = { 0 };
-	ssize_t n;
+	struct handover_handle held[STANDARD_STREAMS];
+	size_t n = 0;
 
-	for (int i = 0; i < STANDARD_STREAMS; i++) {
-		if (!r->streams[i].wanted)
-			continue;
-		bytes_put_le(&b, (uint64_t)r->streams[i].stream, 4);
-		bytes_put_le(&b, (uint64_t)i, 4);
-	}
-	m.handles = (wire_blob){ handles, (uint32_t)(b.at - handles) };
-	n = wire_put_deputy_start(buf, sizeof(buf), &m);
-	if (n < 0 || fd < 0 || write(fd, buf, (size_t)n) != n)
-		return err_set(e, n < 0 ? (int)n : -EIO, "describe the streams to the deputy");
-	r->setup = take_fd(&fd);
-	return 0;
+	for (int i = 0; i < STANDARD_STREAMS; i++)
+		if (r->streams[i].wanted)
+			held[n++] = (struct handover_handle){ (uint32_t)r->streams[i].stream, i };
+	r->setup = handover_describe(held, n, NULL, 0, e);
+	return r->setup < 0 ? r->setup : 0;
 }
 
 static int stage_deputy(void *ctx, struct err *e)
@@ -350,11 +332,7 @@ static const struct stage revive_stages[] = {
 
 static void progress(void *ctx, const struct stage *s)
 {
-	struct origin *o = ((struct reviving *)ctx)->o;
-
-	o->stages = ARRAY_SIZE(revive_stages);
-	o->stage = (int)(s - revive_stages) + 1;
-	origin_progress(o, s->name + strlen("restoring: "));
+	origin_at_stage(((struct reviving *)ctx)->o, revive_stages, ARRAY_SIZE(revive_stages), s);
 }
 
 /**

@@ -50,7 +50,7 @@ static int stage_look(void *ctx, struct err *e)
 	struct saving *s = ctx;
 	int rc = move_look(s->o, e);
 
-	return rc ? rc : reasons_refusals(&s->o->why) ? reasons_to_err(&s->o->why, e) : 0;
+	return rc ? rc : reasons_to_err(&s->o->why, e);
 }
 
 /* Is there a content that another time's can be compared with?  What is shipped is in the image */
@@ -251,9 +251,7 @@ static void progress(void *ctx, const struct stage *stage)
 
 	if (stage->run == (s->stop ? stage_thaw : stage_end))
 		return;		/* has nothing to do */
-	s->o->stages = ARRAY_SIZE(save_stages);
-	s->o->stage = (int)(stage - save_stages) + 1;
-	origin_progress(s->o, stage->name + strlen("saving: "));
+	origin_at_stage(s->o, save_stages, ARRAY_SIZE(save_stages), stage);
 }
 
 static void say_saved(struct saving *s)
@@ -276,20 +274,6 @@ static void say_saved(struct saving *s)
 	origin_answer(o, 0, text, extra);
 }
 
-static void say_failed(struct saving *s, int rc, const struct err *e)
-{
-	json *extra = json_object();
-	char text[600];
-
-	if (reasons_refusals(&s->o->why)) {
-		json_put(extra, "reasons", reasons_to_json(&s->o->why, NULL));
-		snprintf(text, sizeof(text), "%s", e->text);
-	} else {
-		snprintf(text, sizeof(text), "%s; process %d still runs here", e->text, (int)s->o->pid);
-	}
-	origin_answer(s->o, rc, text, extra);
-}
-
 int save_program(struct origin *o, bool stop, struct err *e)
 {
 	struct saving s = { .o = o, .stop = stop, .file = -1 };
@@ -297,7 +281,7 @@ int save_program(struct origin *o, bool stop, struct err *e)
 
 	drop_fd(&s.file);
 	if (rc)
-		say_failed(&s, rc, e);
+		origin_answer_failure(o, rc, e->text, true);
 	else
 		say_saved(&s);
 	return 0;

@@ -458,9 +458,29 @@ int serve_until(struct origin *o, unsigned type, int64_t deadline, struct err *e
 	return rc;
 }
 
+int serve_freeze(struct origin *o, uint32_t drain_ms, struct err *e)
+{
+	struct wire_freeze m = { drain_ms };
+	uint8_t buf[16];
+	int rc;
+
+	o->frozen_at = clock_ns(CLOCK_MONOTONIC);
+	rc = serve_send(o, WIRE_FREEZE, buf, wire_put_freeze(buf, sizeof(buf), &m), e);
+	return rc ? rc : serve_until(o, WIRE_IMAGE, deadline_in_ms(TALK_MS), e);
+}
+
+void serve_thaw(struct origin *o)
+{
+	uint8_t buf[16];
+
+	if (serve_send(o, WIRE_THAW, buf, wire_put_thaw(buf, sizeof(buf), &(struct wire_thaw){ 0 }), NULL))
+		log_warn("the program thaws when the link stands again");
+}
+
 int serve_memory(struct origin *o, serve_memory_fn *take, void *ctx, struct err *e)
 {
-	int rc = 0;
+	uint8_t buf[16];
+	int rc = serve_send(o, WIRE_SEND_MEM, buf, wire_put_send_mem(buf, sizeof(buf), &(struct wire_send_mem){ 0 }), e);
 
 	o->take_memory = take;
 	o->take_ctx = ctx;

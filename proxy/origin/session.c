@@ -68,7 +68,22 @@ void origin_answer(struct origin *o, int code, const char *text, json *extra)
 	drop_fd(&o->client);
 }
 
-void origin_progress(struct origin *o, const char *stage)
+void origin_answer_failure(struct origin *o, int code, const char *text, bool runs_here)
+{
+	json *extra = NULL;
+	char more[600];
+
+	if (reasons_refusals(&o->why)) {
+		extra = json_object();
+		json_put(extra, "reasons", reasons_to_json(&o->why, NULL));
+	} else if (runs_here) {
+		snprintf(more, sizeof(more), "%s; process %d still runs here", text, (int)o->pid);
+		text = more;
+	}
+	origin_answer(o, code, text, extra);
+}
+
+static void say_progress(struct origin *o, const char *stage)
 {
 	AUTO_JSON json *j = json_object();
 	AUTO_FREE char *body = NULL;
@@ -81,6 +96,15 @@ void origin_progress(struct origin *o, const char *stage)
 	if (body && o->client >= 0)
 		to_socket(o->client, WIRE_PROGRESS, buf,
 			  wire_put_progress(buf, sizeof(buf), &(struct wire_progress){ body }));
+}
+
+void origin_at_stage(struct origin *o, const struct stage *stages, size_t n, const struct stage *now)
+{
+	const char *colon = strstr(now->name, ": ");
+
+	o->stages = (int)n;
+	o->stage = (int)(now - stages) + 1;
+	say_progress(o, colon ? colon + 2 : now->name);
 }
 
 void origin_report(struct origin *o, const char *state)
@@ -331,6 +355,17 @@ static void deliver_abort(struct origin *o)
 	}
 }
 
+/* The session's file says whether there may be one */
+static void abort_if_noted(struct origin *o)
+{
+	struct stat noted;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s.json", o->sid);
+	if (!fstatat(o->dir_sessions, name, &noted, 0))
+		deliver_abort(o);
+}
+
 /* ---- move --------------------------------------------------------------------------------------------------------- */
 
 static void say_moved(struct origin *o)
@@ -352,8 +387,6 @@ static void say_moved(struct origin *o)
 
 static int move(struct origin *o, const char *host, struct err *e)
 {
-	struct stat noted;
-	char name[64];
 	int rc = o->target.l ? 0 : ask_find_peer(o, host, &o->target.peer, e);
 
 	if (!rc)
@@ -364,20 +397,8 @@ static int move(struct origin *o, const char *host, struct err *e)
 		return 0;
 	}
 	/* the answer comes first: the program is running again */
-	if (reasons_refusals(&o->why)) {
-		json *extra = json_object();
-
-		json_put(extra, "reasons", reasons_to_json(&o->why, NULL));
-		origin_answer(o, rc, e->text, extra);
-	} else {
-		char text[600];
-
-		snprintf(text, sizeof(text), "%s; process %d still runs here", e->text, (int)o->pid);
-		origin_answer(o, rc, text, NULL);
-	}
-	snprintf(name, sizeof(name), "%s.json", o->sid);
-	if (!fstatat(o->dir_sessions, name, &noted, 0))
-		deliver_abort(o);
+	origin_answer_failure(o, rc, e->text, true);
+	abort_if_noted(o);
 	return 0;
 }
 
@@ -386,25 +407,14 @@ static int move(struct origin *o, const char *host, struct err *e)
 /* As a move, but that the program comes from a file, and who asked becomes the deputy */
 static int restore(struct origin *o, const char *host, struct err *e)
 {
-	struct stat noted;
-	char name[64];
 	int rc = revive_program(o, host, e);
 
 	if (!rc) {
 		serve_loop(o);
 		return 0;
 	}
-	if (reasons_refusals(&o->why)) {
-		json *extra = json_object();
-
-		json_put(extra, "reasons", reasons_to_json(&o->why, NULL));
-		origin_answer(o, rc, e->text, extra);
-	} else {
-		origin_answer(o, rc, e->text, NULL);
-	}
-	snprintf(name, sizeof(name), "%s.json", o->sid);
-	if (!fstatat(o->dir_sessions, name, &noted, 0))
-		deliver_abort(o);
+	origin_answer_failure(o, rc, e->text, false);
+	abort_if_noted(o);
 	return 0;
 }
 

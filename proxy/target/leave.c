@@ -46,7 +46,7 @@ static int survey(const struct look *base, leave_count *living, struct image **o
 
 	l.why = &why;
 	rc = tree_look(&l, true, out, e);
-	if (!rc && reasons_refusals(&why))
+	if (!rc)
 		rc = reasons_to_err(&why, e);
 	if (!rc)
 		rc = are_all(base, image_processes(*out), living, e);

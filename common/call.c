@@ -25,11 +25,6 @@ static enum call_place decide_twin(const struct call_env *env, const uint64_t ar
 	return env->twin(env, (int)args[0]) ? CALL_ORIGIN : CALL_HERE;
 }
 
-static enum call_place decide_terminal(const struct call_env *env, const uint64_t args[6])
-{
-	return decide_twin(env, args);
-}
-
 /* Who runs here can be signalled here; a group may have members on both sides, and -1 is everybody */
 static enum call_place decide_signal(const struct call_env *env, const uint64_t args[6])
 {
@@ -68,16 +63,6 @@ static enum call_place decide_process(const struct call_env *env, const uint64_t
 	if (env->peek(env, args[0], &flags, sizeof(flags)))
 		return CALL_HERE;	/* the kernel says EFAULT */
 	return flags & CLONE_THREAD ? CALL_HERE : CALL_ORIGIN;
-}
-
-static enum call_place decide_identity(const struct call_env *env UNUSED, const uint64_t args[6] UNUSED)
-{
-	return CALL_ORIGIN;
-}
-
-static enum call_place decide_privileges(const struct call_env *env UNUSED, const uint64_t args[6] UNUSED)
-{
-	return CALL_ORIGIN;
 }
 
 /* ---- the tables ------------------------------------------------------------------------------ */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/scope.h"
+#include "common/suffer.h"
 
 #define COPY_SIZE 65536
 #define ABOVE_STANDARD 3
@@ -237,20 +238,12 @@ static void serve(struct attendance *a)
 }
 
 /* As the child did, but without a core: the program's is elsewhere */
-static int end_as(int status)
+static void NORETURN end_as(int status)
 {
 	const struct rlimit none = { 0, 0 };
-	sigset_t one;
 
-	if (!WIFSIGNALED(status))
-		return WEXITSTATUS(status);
 	(void)setrlimit(RLIMIT_CORE, &none);
-	signal(WTERMSIG(status), SIG_DFL);
-	sigemptyset(&one);
-	sigaddset(&one, WTERMSIG(status));
-	raise(WTERMSIG(status));
-	sigprocmask(SIG_UNBLOCK, &one, NULL);
-	return 128 + WTERMSIG(status);
+	suffer_end(status);
 }
 
 int attend(const struct standard_stream streams[STANDARD_STREAMS], int stop, attend_child_fn *child, void *ctx,
@@ -277,5 +270,5 @@ int attend(const struct standard_stream streams[STANDARD_STREAMS], int stop, att
 		drop_fd(&a.copies[n].its);
 	serve(&a);
 	drain(&a);
-	return end_as(a.status);
+	end_as(a.status);
 }

@@ -8,7 +8,7 @@
  * program ends.
  *
  *	RUNNING --STOPPED: stop_as--> stopped by the same signal --SIGCONT, told--> RUNNING
- *	RUNNING --EXITED: end_as--> ended in the same way
+ *	RUNNING --EXITED: suffer_end--> ended in the same way
  *	any --DEPUTY_LOST, or the hub is gone--> killed by SIGKILL: the program is lost
  *
  * A fork of the program is a fork here first (deputy_fork): the child is the deputy of the child.
@@ -41,6 +41,7 @@
 #include "common/clock.h"
 #include "common/scope.h"
 #include "common/sock.h"
+#include "common/suffer.h"
 
 #define TURN 64			/* messages of the hub's before anything else is looked at */
 #define DYING_MS 20		/* how long a deputy that was told to end may take until we do something else */
@@ -92,32 +93,6 @@ static bool hub_has_room(const struct deputy *d)
 }
 
 /* ---- ending and stopping as the program does ------------------------------------------------ */
-
-static void change_mask(int how, int signo)
-{
-	sigset_t one;
-
-	sigemptyset(&one);
-	sigaddset(&one, signo);
-	sigprocmask(how, &one, NULL);
-}
-
-/* Default action of @signo, now */
-static void suffer(int signo)
-{
-	signal(signo, SIG_DFL);
-	raise(signo);
-	change_mask(SIG_UNBLOCK, signo);
-	change_mask(SIG_BLOCK, signo);
-}
-
-static void NORETURN end_as(uint32_t status)
-{
-	if (!WIFSIGNALED((int)status))
-		_exit(WEXITSTATUS(status));
-	suffer(WTERMSIG((int)status));
-	_exit(128 + WTERMSIG((int)status));
-}
 
 static void tell_signal(struct deputy *d, struct wire_signal *m)
 {
@@ -310,7 +285,7 @@ static void on_exited(struct deputy *d UNUSED, const void *p, size_t len)
 	struct wire_exited m;
 
 	if (!wire_get_exited(p, len, &m))
-		end_as(m.status);
+		suffer_end((int)m.status);
 }
 
 static void on_lost(struct deputy *d UNUSED, const void *p UNUSED, size_t len UNUSED)

@@ -24,6 +24,7 @@
 
 #include "common/scope.h"
 #include "proxy/image/cpu.h"
+#include "proxy/trace/pids.h"
 #include "proxy/trace/procfs.h"
 
 #ifndef CLONE_NEWTIME
@@ -332,16 +333,13 @@ static void check_memory(struct check *c)
 static void check_pids(struct check *c)
 {
 	const struct image *s = c->survey;
-	int64_t top = s->pid, low = s->pid, max;
-	char text[32];
-	int rc = read_text("/proc/sys/kernel/pid_max", text, sizeof(text));
+	int64_t top = s->pid, low = s->pid, max = pids_max();
 
 	for (size_t i = 0; i < s->n_threads; i++) {
 		top = MAX(top, s->threads[i].tid);
 		low = MIN(low, s->threads[i].tid);
 	}
-	max = rc ? 0 : strtoll(text, NULL, 10);
-	if (rc || max < 2)
+	if (max < 2)
 		reasons_add(c->why, REASON_PID_RANGE, NULL,
 			    "how large pids may be here can't be read");
 	else if (low < 2)

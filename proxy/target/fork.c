@@ -21,15 +21,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef PTRACE_GETSIGMASK
-#define PTRACE_GETSIGMASK 0x420a
-#define PTRACE_SETSIGMASK 0x420b
-#endif
-
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/scope.h"
 #include "common/stage.h"
+#include "proxy/trace/pids.h"
 #include "proxy/trace/tracee.h"
 
 #define EVENTS (PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
@@ -40,28 +36,9 @@
 #define PTRACE_EVENT_STOP 128
 #endif
 
-static int set_last_pid(pid_t last)
-{
-	AUTO_FD int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
-	char text[16];
-	int n = snprintf(text, sizeof(text), "%d", (int)last);
-
-	if (fd < 0 || write(fd, text, (size_t)n) != n)
-		return -errno;
-	return 0;
-}
-
-static long pid_max(void)
-{
-	AUTO_FILE FILE *f = fopen("/proc/sys/kernel/pid_max", "re");
-	long v = 0;
-
-	return f && fscanf(f, "%ld", &v) == 1 ? v : 32768;
-}
-
 void fork_keep_away(void)
 {
-	if (pid_max() > AWAY + 100000 && set_last_pid(AWAY))
+	if (pids_max() > AWAY + 100000 && pids_set_last(AWAY))
 		log_debug("the next thread's number can't be chosen");
 }
 
@@ -130,13 +107,15 @@ static int call_once(pid_t tid, struct user_regs_struct r, long nr, uint64_t a, 
  */
 static int undo(pid_t tid, pid_t child)
 {
-	uint64_t mask, all = ~0ULL;
 	struct user_regs_struct r;
 	bool stopped = false;
-	int status, rc;
+	uint64_t mask;
+	int status, rc = tracee_get_sigmask(tid, &mask);
 
-	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) || ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all))
-		return -errno;
+	if (!rc)
+		rc = tracee_set_sigmask(tid, ~0ULL);
+	if (rc)
+		return rc;
 	kill(child, SIGKILL);
 	while (waitpid(child, &status, __WALL) == child && WIFSTOPPED(status))
 		ptrace(PTRACE_CONT, child, 0, 0);
@@ -149,8 +128,10 @@ static int undo(pid_t tid, pid_t child)
 	r.rax = r.orig_rax;
 	r.rip -= 2;
 	rc = rc ? rc : tracee_set_regs(tid, &r);
-	if (ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask))
-		rc = rc ? rc : -errno;
+	if (!rc)
+		rc = tracee_set_sigmask(tid, mask);
+	else if (tracee_set_sigmask(tid, mask))
+		log_debug("thread %d is gone", (int)tid);
 	if (stopped)
 		syscall(SYS_tkill, tid, SIGSTOP);
 	return rc;
@@ -164,7 +145,7 @@ static void detach(pid_t tid, int status)
 		log_warn("thread %d can't be let go after its fork: %s", (int)tid, strerror(errno));
 }
 
-int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t parent UNUSED, pid_t pid)
+int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t pid)
 {
 	struct seccomp_notif_resp go = { .id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
 	bool wrong = !k->misnumbered && stage_fault("target: forking", NULL) < 0;
@@ -174,7 +155,7 @@ int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t parent
 	if (is_taken(pid))
 		return FORK_AGAIN;
 	k->misnumbered |= wrong;
-	rc = set_last_pid(wrong ? pid : pid - 1);
+	rc = pids_set_last(wrong ? pid : pid - 1);
 	if (rc)
 		return rc;
 	if (ptrace(PTRACE_SEIZE, tid, 0, (void *)(uintptr_t)(EVENTS | PTRACE_O_TRACESYSGOOD)))

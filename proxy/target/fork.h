@@ -16,12 +16,12 @@ enum {
 };
 
 /**
- * fork_go_on() - Let the clone of thread @tid of process @parent go on, as child @pid
+ * fork_go_on() - Let the clone of thread @tid go on, as child @pid
  * @listener, @id:	the notification that it waits in
  *
  * Return: FORK_*, or a negative errno that the caller shall get
  */
-int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t parent, pid_t pid);
+int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t pid);
 void fork_unused(struct asks *a, pid_t pid);	/* its deputy may end */
 
 /* The kernel gives pids of threads from here on, away from the origin's.  Once, at the start */

@@ -13,7 +13,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
@@ -44,6 +43,7 @@
 #include "proxy/target/originfs.h"
 #include "proxy/target/restore.h"
 #include "proxy/target/supervisor.h"
+#include "proxy/trace/pids.h"
 #include "proxy/trace/procfs.h"
 #include "proxy/twin/pump.h"
 
@@ -783,21 +783,16 @@ static void accept_session(struct keeper *k)
 /* kill(2) tells the receiver its sender's pid: a short-lived process with that number sends it */
 static bool kill_as(pid_t sender, pid_t to, int sig)
 {
-	struct clone_args args = {
-		.exit_signal = 0,
-		.set_tid = (uint64_t)(uintptr_t)&sender,
-		.set_tid_size = 1,
-	};
-	long child;
+	pid_t child;
 
 	if (sender <= 1 || sender == to)
 		return false;
-	child = syscall(SYS_clone3, &args, sizeof(args));
+	child = pids_fork_as(sender, 0, 0);
 	if (!child)
 		_exit(kill(to, sig) ? 1 : 0);
 	if (child < 0)
 		return false;	/* the number is taken in here */
-	waitpid((pid_t)child, NULL, __WALL);
+	waitpid(child, NULL, __WALL);
 	return true;
 }
 

@@ -30,6 +30,8 @@
 #include <unistd.h>
 
 #include "common/scope.h"
+#include "common/suffer.h"
+#include "proxy/trace/pids.h"
 #include "proxy/trace/procfs.h"
 
 enum order { ORDER_LIKE = 1, ORDER_KILL = 2 };
@@ -188,29 +190,12 @@ void kin_forget(struct kin *k, struct kin_one *one)
 
 /* ---- being a stand-in -------------------------------------------------------------------------- */
 
-/* Default action of @sig, now; for a stop the call returns when it is over */
-static void suffer(int sig)
-{
-	sigset_t one;
-
-	signal(sig, SIG_DFL);
-	raise(sig);
-	sigemptyset(&one);
-	sigaddset(&one, sig);
-	sigprocmask(SIG_UNBLOCK, &one, NULL);
-	sigprocmask(SIG_BLOCK, &one, NULL);
-}
-
 static void be_like(int status)
 {
-	if (WIFSTOPPED(status)) {
+	if (WIFSTOPPED(status))
 		suffer(WSTOPSIG(status));
-	} else if (WIFSIGNALED(status)) {
-		suffer(WTERMSIG(status));
-		_exit(128 + WTERMSIG(status));
-	} else if (WIFEXITED(status)) {
-		_exit(WEXITSTATUS(status));
-	}
+	else if (WIFEXITED(status) || WIFSIGNALED(status))
+		suffer_end(status);
 }
 
 static void report_children(void)
@@ -269,18 +254,10 @@ static void NORETURN stand_in(int orders, int reports, const char *name)
 
 /* ---- birth ---------------------------------------------------------------------------------------- */
 
-/* fork() under a chosen pid (clone3(2), CAP_CHECKPOINT_RESTORE).  @flags: CLONE_PARENT or 0 */
+/* @flags: CLONE_PARENT or 0 */
 static pid_t fork_as(pid_t pid, uint64_t flags)
 {
-	struct clone_args args = {
-		.flags = flags,
-		.exit_signal = (flags & CLONE_PARENT) ? 0 : SIGCHLD,	/* CLONE_PARENT: as the caller's */
-		.set_tid = (uint64_t)(uintptr_t)&pid,
-		.set_tid_size = 1,
-	};
-	long rc = syscall(SYS_clone3, &args, sizeof(args));
-
-	return rc < 0 ? -errno : (pid_t)rc;
+	return pids_fork_as(pid, flags, (flags & CLONE_PARENT) ? 0 : SIGCHLD);	/* CLONE_PARENT: as the caller's */
 }
 
 /* While the family is made: everybody's pipe was made beforehand, by the keeper */

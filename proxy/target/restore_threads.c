@@ -8,7 +8,6 @@
 #include "proxy/target/restore.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>
@@ -22,6 +21,7 @@
 
 #include "common/clock.h"
 #include "common/scope.h"
+#include "proxy/trace/pids.h"
 #include "proxy/trace/tracee.h"
 
 #define THREAD_FLAGS \
@@ -88,12 +88,10 @@ static int drop_thread(struct restore *s, pid_t tid)
 static int clone_after_last_pid(struct restore *s, const struct image_thread *t, int64_t *got, struct err *e)
 {
 	for (int tries = 0; tries < 50; tries++) {
-		AUTO_FD int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
-		char text[16];
-		int rc, n = snprintf(text, sizeof(text), "%d", (int)t->tid - 1);
+		int rc = pids_set_last((pid_t)t->tid - 1);
 
-		if (fd < 0 || write(fd, text, (size_t)n) != n)
-			return err_set(e, -errno, "choose the number of thread %d", (int)t->tid);
+		if (rc)
+			return err_set(e, rc, "choose the number of thread %d", (int)t->tid);
 		rc = clone_once(s, t, false, got, e);
 		if (rc || *got < 0 || *got == t->tid)
 			return rc;

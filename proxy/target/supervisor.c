@@ -65,28 +65,33 @@ static bool still_there(const struct supervisor *s, uint64_t id)
 	return !ioctl(s->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
 }
 
-/* All of it or nothing, from the caller of notification @id */
-static int read_memory(const struct supervisor *s, uint64_t id, pid_t tid, uint64_t addr, void *buf, size_t len)
+/* The memory of the caller of notification @id, which still is what it was */
+static int open_memory(const struct supervisor *s, uint64_t id, pid_t tid, int mode)
 {
 	char path[32];
 	AUTO_FD int fd = -1;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", (int)tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || !still_there(s, id))
-		return -ESRCH;
+	fd = open(path, mode | O_CLOEXEC);
+	return fd < 0 || !still_there(s, id) ? -ESRCH : take_fd(&fd);
+}
+
+/* All of it or nothing */
+static int read_memory(const struct supervisor *s, uint64_t id, pid_t tid, uint64_t addr, void *buf, size_t len)
+{
+	AUTO_FD int fd = open_memory(s, id, tid, O_RDONLY);
+
+	if (fd < 0)
+		return fd;
 	return pread(fd, buf, len, (off_t)addr) == (ssize_t)len ? 0 : -EFAULT;
 }
 
 static int write_memory(const struct supervisor *s, uint64_t id, pid_t tid, uint64_t addr, const void *buf, size_t len)
 {
-	char path[32];
-	AUTO_FD int fd = -1;
+	AUTO_FD int fd = open_memory(s, id, tid, O_WRONLY);
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)tid);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || !still_there(s, id))
-		return -ESRCH;
+	if (fd < 0)
+		return fd;
 	return pwrite(fd, buf, len, (off_t)addr) == (ssize_t)len ? 0 : -EFAULT;
 }
 
@@ -113,15 +118,21 @@ struct place {
 	const struct waiting_call *w;
 };
 
-/* Without asking the twin itself: its file system is ours, and we couldn't answer meanwhile */
+/* Without asking the file itself: its file system is ours, and we couldn't answer meanwhile */
+static bool stat_fd(pid_t tid, int fd, struct statx *st)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)tid, fd);
+	return !statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, st);
+}
+
 static bool env_twin(const struct call_env *env, int fd)
 {
 	const struct place *p = env->ctx;
 	struct statx st;
-	char path[48];
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)p->w->tid, fd);
-	return p->s->twins && !statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, &st) &&
+	return p->s->twins && stat_fd(p->w->tid, fd, &st) &&
 	       makedev(st.stx_dev_major, st.stx_dev_minor) == p->s->twins;
 }
 
@@ -212,7 +223,7 @@ static void on_forked(void *ctx, int64_t value, const void *out UNUSED, size_t l
 	int64_t rc = value;
 
 	if (value > 0)
-		rc = fork_go_on(s->kin, s->listener, w->id, w->tid, w->pid, (pid_t)value);
+		rc = fork_go_on(s->kin, s->listener, w->id, w->tid, (pid_t)value);
 	if (rc == FORK_UNUSED || rc == FORK_AGAIN || rc == FORK_LATER)
 		fork_unused(s->asks, (pid_t)value);
 	if (rc == FORK_LATER)
@@ -266,14 +277,11 @@ static int gather(struct waiting_call *w, uint8_t *in, size_t *len)
 static void translate(struct waiting_call *w, uint64_t args[6], enum call_id *row)
 {
 	struct statx st;
-	char path[48];
 
 	memcpy(args, w->args, 6 * sizeof(args[0]));
 	*row = (enum call_id)w->row->id;
-	if (w->row->kinds[0] == 'h') {	/* a twin's inode is its handle */
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)w->tid, (int)w->args[0]);
-		args[0] = statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, &st) ? 0 : st.stx_ino;
-	}
+	if (w->row->kinds[0] == 'h')	/* a twin's inode is its handle */
+		args[0] = stat_fd(w->tid, (int)w->args[0], &st) ? st.stx_ino : 0;
 	if (w->row->id == CALL_ID_newfstatat)
 		*row = CALL_ID_fstat;
 	if (w->row->id == CALL_ID_pidfd_send_signal) {

@@ -8,86 +8,33 @@
  * Besides, it answers the program's system calls that concern the origin (supervisor.c), serves the
  * file system of its terminals (originfs.c), and knows its processes and their kin (kin.c).
  */
-#include "proxy/target/keeper.h"
+#include "proxy/target/keeper_parts.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/pidfd.h>
-#include <sys/ptrace.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/scope.h"
 #include "common/sock.h"
 #include "common/wire.h"
-#include "proxy/image/image.h"
-#include "proxy/target/body.h"
-#include "proxy/origin/look.h"
-#include "proxy/target/fork.h"
-#include "proxy/target/leave.h"
-#include "proxy/target/originfs.h"
-#include "proxy/target/restore.h"
-#include "proxy/target/supervisor.h"
 #include "proxy/trace/pids.h"
-#include "proxy/trace/procfs.h"
-#include "proxy/twin/pump.h"
 
-#define MAX_STREAMS 1024
 #define LOOK_MS 100		/* how often callers that wait for home are looked at: have they a signal to take? */
 #define LAST_BYTES_MS 1000	/* how long the end of the first process may wait for what the others write */
 
-/* One process of the program that came from elsewhere, while it is rebuilt; its filter stays */
-struct arrival {
-	struct restore *restore;	/* NULL: done */
-	int uffd;
-	struct supervisor supervisor;
-};
-
-struct keeper {
-	enum keeper_state state;
-	const struct keeper_start *with;
-	int control, signals;
-	struct pump *pump;
-	struct asks asks;
-	struct originfs *fs;
-	struct image *img;
-	struct arrival *arrivals;	/* a process of img each */
-	size_t n_arrivals;
-	int listeners;			/* an epoll set of their filters' listeners */
-	struct restore_shared shared;
-	struct kin kin;
-	pid_t body;			/* the first one's */
-	struct keeper_stream {
-		uint32_t id;
-		uint64_t inode;
-		int near;		/* the program's end, until it runs; -1 */
-	} streams[MAX_STREAMS];
-	size_t n_streams;
-	struct leave *leave;		/* while FROZEN */
-	bool stop_asked, stopped, told_exit;
-	bool ended, quit;
-	int status;			/* of the program's first process, once ended */
-	int64_t ended_at;
-};
-
 /* ---- to the session --------------------------------------------------------------------------------- */
 
-static int say(struct keeper *k, unsigned type, const void *payload, ssize_t len, const int *fds, int nfds)
+int keeper_say(struct keeper *k, unsigned type, const void *payload, ssize_t len, const int *fds, int nfds)
 {
 	uint8_t buf[WIRE_LOCAL_MAX];
 	ssize_t n = len < 0 ? len : wire_pack(buf, sizeof(buf), type, 0, payload, (size_t)len);
@@ -102,269 +49,12 @@ static void say_failure(struct keeper *k, int code, const struct err *e)
 	struct wire_fail m = { .code = code, .text = e->text };
 	uint8_t buf[1024];
 
-	if (say(k, WIRE_FAIL, buf, wire_put_fail(buf, sizeof(buf), &m), NULL, 0))
+	if (keeper_say(k, WIRE_FAIL, buf, wire_put_fail(buf, sizeof(buf), &m), NULL, 0))
 		log_warn("%s", e->text);
 }
 
-/* A text of any size travels as a memfd */
-static int read_memfd(int fd, char **text, size_t *len, struct err *e)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) || st.st_size > (64 << 20))
-		return err_say(e, -EINVAL, "the image's description is too large");
-	*len = (size_t)st.st_size;
-	*text = malloc(*len + 1);
-	if (!*text || pread(fd, *text, *len, 0) != (ssize_t)*len)
-		return err_say(e, -EIO, "the image's description can't be read");
-	(*text)[*len] = 0;
-	return 0;
-}
-
-static int read_image(int fd, struct image **img, struct err *e)
-{
-	AUTO_FREE char *text = NULL;
-	size_t len = 0;
-	int rc = read_memfd(fd, &text, &len, e);
-
-	return rc ? rc : image_from_json(text, len, img, e);
-}
-
-/* ---- twins -------------------------------------------------------------------------------------------- */
-
-static struct keeper_stream *stream_by_id(struct keeper *k, uint32_t id)
-{
-	for (size_t i = 0; i < k->n_streams; i++)
-		if (k->streams[i].id == id)
-			return &k->streams[i];
-	return NULL;
-}
-
-static uint32_t stream_by_inode(void *ctx, uint64_t inode)
-{
-	struct keeper *k = ctx;
-
-	for (size_t i = 0; i < k->n_streams; i++)
-		if (k->streams[i].inode == inode)
-			return k->streams[i].id;
-	return 0;
-}
-
-/* Another open file description of a twin that is there already */
-static int same_twin(const struct keeper_stream *s, const struct image_open *o, struct err *e)
-{
-	char path[32];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->near);
-	fd = open(path, (int)(o->flags & (O_ACCMODE | O_NONBLOCK)) | O_CLOEXEC);
-	return fd < 0 ? err_set(e, -errno, "open a twin once more") : fd;
-}
-
-/* The process of the tree that this open is of */
-static const struct image *image_of(const struct keeper *k, const struct image_open *o)
-{
-	for (size_t i = 0; i < image_processes(k->img); i++) {
-		const struct image *img = image_process(k->img, i);
-
-		if (o >= img->opens && o < img->opens + img->n_opens)
-			return img;
-	}
-	return NULL;
-}
-
-/**
- * make_twin() - A local pipe for a pipe whose other end stayed at the origin
- *
- * Return: the program's end; the pump has the other
- */
-static int make_twin(void *ctx, const struct image_open *o, struct err *e)
-{
-	struct keeper *k = ctx;
-	struct keeper_stream *s = stream_by_id(k, (uint32_t)o->stream);
-	bool in = (o->flags & O_ACCMODE) == O_RDONLY;
-	const struct image_pipe *p = NULL;
-	const struct image *img;
-	AUTO_FD int near = -1;
-	AUTO_FD int far = -1;
-	struct stat st;
-	int ends[2], rc;
-
-	if (o->kind == OPEN_PULLED)
-		return originfs_open(k->fs, (uint32_t)o->stream, o->path ? o->path : "?",
-				     (int)(o->flags & (O_ACCMODE | O_NONBLOCK | O_APPEND)), e);
-	if (s)
-		return same_twin(s, o, e);
-	if (k->n_streams == MAX_STREAMS || o->stream < 1 || o->stream > UINT32_MAX ||
-	    (o->flags & O_ACCMODE) == O_RDWR)
-		return err_say(e, -EINVAL, "the image has a twin that makes no sense");
-	img = image_of(k, o);
-	if (img && o->file >= 0 && (size_t)o->file < img->n_pipes)
-		p = &img->pipes[o->file];
-	if (pipe2(ends, O_CLOEXEC))
-		return err_set(e, -errno, "make a twin");
-	near = ends[in ? 0 : 1];
-	far = ends[in ? 1 : 0];
-	if (p && p->capacity)
-		(void)fcntl(far, F_SETPIPE_SZ, (int)p->capacity);
-	if (fstat(near, &st) || fcntl(near, F_SETFL, (int)(o->flags & (O_NONBLOCK | O_APPEND))))
-		return err_set(e, -errno, "make a twin");
-	/* what the program wrote and nobody at the origin had yet */
-	if (!in && p && p->content.len && write(near, p->content.p, p->content.len) != (ssize_t)p->content.len)
-		return err_say(e, -EIO, "fill a twin");
-	rc = pump_add(k->pump, (uint32_t)o->stream, in ? STREAM_IN : STREAM_OUT, in ? STREAM_SINK : STREAM_SOURCE, far,
-		      o->offset, e);
-	if (rc)
-		return rc;
-	take_fd(&far);
-	k->streams[k->n_streams++] = (struct keeper_stream){ (uint32_t)o->stream, st.st_ino,
-							     fcntl(near, F_DUPFD_CLOEXEC, 0) };
-	return take_fd(&near);
-}
-
-/* ---- the body ----------------------------------------------------------------------------------------- */
-
-static int make_bodies(struct keeper *k, const struct image *survey, struct err *e)
-{
-	size_t n = image_processes(survey);
-	AUTO_FREE struct body *bodies = calloc(n, sizeof(*bodies));
-	int rc;
-
-	k->arrivals = calloc(n, sizeof(*k->arrivals));
-	if (!bodies || !k->arrivals)
-		return err_set(e, -ENOMEM, "prepare");
-	for (size_t i = 0; i < n; i++)
-		k->arrivals[i] = (struct arrival){ .uffd = -1, .supervisor.listener = -1 };
-	rc = kin_open(&k->kin, e);
-	if (!rc)
-		rc = body_make_all(survey, &k->kin, bodies, e);
-	if (rc)
-		return rc;
-	k->n_arrivals = n;
-	for (size_t i = 0; i < n; i++) {
-		struct restore *r = calloc(1, sizeof(*r));
-
-		if (!r || kin_add_moved(&k->kin, bodies[i].pid, !i))
-			return err_set(e, -ENOMEM, "prepare");
-		*r = (struct restore){ .pid = bodies[i].pid, .sock = bodies[i].sock, .body_sock = bodies[i].its,
-				       .r.mem = -1, .shared = &k->shared, .make_twin = make_twin, .ctx = k,
-				       .supervised = true, .listener = -1 };
-		k->arrivals[i].restore = r;
-	}
-	k->body = bodies[0].pid;
-	return 0;
-}
-
-static int on_prepare(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
-{
-	AUTO_IMAGE struct image *survey = NULL;
-	struct wire_prepared reply = { 0 };
-	AUTO_FD int pidfd = -1;
-	uint8_t buf[64];
-	int rc;
-
-	(void)p;
-	(void)len;
-	rc = nfds == 1 ? read_image(fds[0], &survey, e) : err_say(e, -EPROTO, "PREPARE came without its survey");
-	if (!rc)
-		rc = make_bodies(k, survey, e);
-	if (rc)
-		return rc;
-	k->state = KEEPER_PREPARED;
-	reply.pid = (uint32_t)k->body;
-	pidfd = pidfd_open(k->body, 0);
-	return say(k, WIRE_PREPARED, buf, wire_put_prepared(buf, sizeof(buf), &reply), &pidfd, pidfd >= 0);
-}
-
-/* A userfaultfd of the body over its anonymous areas, or -1: then pages go another way */
-static int watch_memory(struct restore *s)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	AUTO_FD int uffd = -1;
-	AUTO_FD int pidfd = -1;
-	int64_t its;
-
-	if (remote_call(&s->r, &its, NULL, NULL, SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY) || its < 0)
-		return -1;
-	pidfd = pidfd_open(s->pid, 0);
-	uffd = pidfd < 0 ? -1 : pidfd_getfd(pidfd, (int)its, 0);
-	if (remote_call(&s->r, NULL, NULL, NULL, SYS_close, (uint64_t)its) || uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
-		return -1;
-	for (size_t i = 0; i < s->img->n_vmas; i++) {
-		const struct image_vma *v = &s->img->vmas[i];
-		struct uffdio_register r = { .range = { v->start, v->end - v->start },
-					     .mode = UFFDIO_REGISTER_MODE_MISSING };
-
-		if (v->kind == VMA_ANON && v->prot && ioctl(uffd, UFFDIO_REGISTER, &r))
-			continue;	/* those pages go the other way */
-	}
-	return take_fd(&uffd);
-}
-
-/* The descriptors through which each process's memory is filled, in the order of FILLABLE's layout */
-static int say_fillable(struct keeper *k, struct err *e)
-{
-	uint8_t layout[IMAGE_MOST_PROCESSES * 8 + 8], buf[sizeof(layout) + 64];
-	struct bytes b = bytes_of(layout, sizeof(layout));
-	struct wire_fillable reply = { 0 };
-	int give[SOCK_MAX_FDS], n = 0;
-
-	for (size_t i = 0; i < k->n_arrivals; i++) {
-		const struct restore *s = k->arrivals[i].restore;
-		bool uffd = k->arrivals[i].uffd >= 0;
-
-		if (n + 2 + s->img->n_objects > SOCK_MAX_FDS)
-			return err_say(e, -E2BIG, "the program's processes have too many pieces of shared memory");
-		give[n++] = s->r.mem;
-		if (uffd)
-			give[n++] = k->arrivals[i].uffd;
-		for (size_t o = 0; o < s->img->n_objects; o++)
-			give[n++] = s->objects[o];
-		bytes_put_le(&b, uffd, 4);
-		bytes_put_le(&b, s->img->n_objects, 4);
-	}
-	reply.uffd = k->arrivals[0].uffd >= 0;
-	reply.layout = (wire_blob){ layout, (uint32_t)(b.at - layout) };
-	return say(k, WIRE_FILLABLE, buf, wire_put_fillable(buf, sizeof(buf), &reply), give, n);
-}
-
-static int on_image(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
-{
-	int rc;
-
-	(void)p;
-	(void)len;
-	rc = nfds == 1 ? read_image(fds[0], &k->img, e) : err_say(e, -EPROTO, "IMAGE came without its text");
-	if (rc)
-		return rc;
-	if (image_processes(k->img) != k->n_arrivals)
-		return err_say(e, -EINVAL, "the image has %zu processes, prepared were %zu", image_processes(k->img),
-			       k->n_arrivals);
-	if (k->img->pump.len)
-		rc = pump_state_set(k->pump, k->img->pump.p, k->img->pump.len);
-	if (rc)
-		return err_set(e, rc, "take over the streams");
-	for (size_t i = 0; i < k->n_arrivals && !rc; i++) {
-		struct restore *s = k->arrivals[i].restore;
-
-		s->img = image_process(k->img, i);
-		if (s->img->pid != s->pid)
-			return err_say(e, -EINVAL, "the image is of process %d, prepared was %d", (int)s->img->pid, (int)s->pid);
-		static_assert(IMAGE_MOST_OBJECTS + 2 <= SOCK_MAX_FDS, "one message holds them all");
-		if (s->img->n_objects > IMAGE_MOST_OBJECTS)
-			return err_say(e, -E2BIG, "the image has more than %d pieces of shared memory", IMAGE_MOST_OBJECTS);
-		rc = restore_begin(s, e);
-		if (!rc)
-			k->arrivals[i].uffd = watch_memory(s);
-	}
-	if (rc)
-		return rc;
-	k->state = KEEPER_FILLABLE;
-	return say_fillable(k, e);
-}
-
 /* The pump gets a fresh socket pair; the session's end goes along with @type, and a pidfd of the program */
-static int say_with_pump(struct keeper *k, unsigned type, const void *payload, ssize_t len, struct err *e)
+int keeper_say_with_pump(struct keeper *k, unsigned type, const void *payload, ssize_t len, struct err *e)
 {
 	AUTO_FD int theirs = -1;
 	AUTO_FD int pidfd = k->ended ? -1 : pidfd_open(k->body, 0);
@@ -379,182 +69,14 @@ static int say_with_pump(struct keeper *k, unsigned type, const void *payload, s
 		close(sv[0]);
 		return rc;
 	}
-	rc = say(k, type, payload, len, fds, 1 + (pidfd >= 0));
+	rc = keeper_say(k, type, payload, len, fds, 1 + (pidfd >= 0));
 	return rc ? err_set(e, rc, "answer the session") : 0;
 }
 
-static void serve_files(void *ctx)
-{
-	originfs_hear(((struct keeper *)ctx)->fs);
-}
-
-static int finish_one(struct keeper *k, struct arrival *a, size_t index, struct err *e)
-{
-	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = index };
-	int rc;
-
-	drop_fd(&a->uffd);
-	/* an epoll set asks its members how they are: that's us */
-	a->restore->r.idle = k->fs ? serve_files : NULL;
-	a->restore->r.idle_ctx = k;
-	rc = restore_finish(a->restore, e);
-	a->supervisor = (struct supervisor){ .listener = -1, .asks = &k->asks, .kin = &k->kin, .user = k->with->user,
-					     .twins = originfs_device(k->fs),
-					     .no_new_privs = a->restore->img->no_new_privs };
-	if (!rc)
-		rc = supervisor_start(&a->supervisor, a->restore->listener, e);
-	if (!rc && epoll_ctl(k->listeners, EPOLL_CTL_ADD, a->supervisor.listener, &ev))
-		rc = err_set(e, -errno, "watch the filter");
-	return rc;
-}
-
-static int on_mem_end(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
-{
-	struct wire_ready reply = { 0 };
-	struct wire_mem_end m;
-	uint8_t buf[64];
-	int rc = wire_get_mem_end(p, len, &m);
-
-	(void)fds;
-	(void)nfds;
-	for (size_t i = 0; i < k->n_arrivals && !rc; i++)
-		rc = finish_one(k, &k->arrivals[i], i, e);
-	restore_forget_shared(&k->shared);
-	for (size_t i = 0; i < k->n_streams; i++)
-		drop_fd(&k->streams[i].near);
-	if (rc)
-		return rc;
-	fork_keep_away();
-	k->state = KEEPER_READY;
-	reply.pages = m.pages;
-	return say_with_pump(k, WIRE_READY, buf, wire_put_ready(buf, sizeof(buf), &reply), e);
-}
-
-/* Children first: their parents find them running */
-static int go_all(struct keeper *k, struct err *e)
-{
-	int rc = 0;
-
-	for (size_t i = k->n_arrivals; i-- > 0;) {
-		struct arrival *a = &k->arrivals[i];
-		pid_t pid = a->restore->pid;
-		int its = restore_go(a->restore, rc ? NULL : e);
-
-		free(a->restore);
-		a->restore = NULL;
-		if (!its)
-			continue;
-		/* can't be undone, can't go on: said as the loss that it is */
-		log_err("process %d couldn't be resumed: %s", (int)pid, e->text);
-		kill(pid, SIGKILL);
-		rc = rc ? rc : its;
-	}
-	return rc;
-}
-
-static int on_go(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
-{
-	struct wire_running reply = { 0 };
-	uint8_t buf[64];
-	int rc = 0;
-
-	(void)p;
-	(void)len;
-	(void)fds;
-	(void)nfds;
-	if (k->state == KEEPER_READY) {
-		rc = go_all(k, e);
-		k->state = KEEPER_RUNNING;
-		if (rc)
-			return rc;
-	}
-	return say(k, WIRE_RUNNING, buf, wire_put_running(buf, sizeof(buf), &reply), NULL, 0);
-}
-
-static void drop_body(struct keeper *k)
-{
-	for (size_t i = k->n_arrivals; i-- > 0;) {
-		struct restore *s = k->arrivals[i].restore;
-
-		if (s && s->img)
-			restore_drop(s);
-		else if (s)
-			body_kill(s->pid);
-	}
-	k->body = 0;
-	k->quit = true;
-}
-
-static int on_abort(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e UNUSED)
-{
-	struct wire_aborted reply = { 0 };
-	uint8_t buf[64];
-
-	(void)p;
-	(void)len;
-	(void)fds;
-	(void)nfds;
-	drop_body(k);
-	return say(k, WIRE_ABORTED, buf, wire_put_aborted(buf, sizeof(buf), &reply), NULL, 0);
-}
-
-static int on_resume(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
-{
-	struct wire_resumed reply = { .state = k->state, .pid = (uint32_t)k->body };
-	uint8_t buf[64];
-
-	(void)p;
-	(void)len;
-	(void)fds;
-	(void)nfds;
-	return say_with_pump(k, WIRE_RESUMED, buf, wire_put_resumed(buf, sizeof(buf), &reply), e);
-}
-
-static int on_stop(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e UNUSED)
-{
-	uint8_t buf[64];
-	struct wire_keeper_stopped reply = { .stop = 1 };
-
-	(void)p;
-	(void)len;
-	(void)fds;
-	(void)nfds;
-	if (k->stopped || k->ended)
-		return say(k, WIRE_KEEPER_STOPPED, buf, wire_put_keeper_stopped(buf, sizeof(buf), &reply), NULL, 0);
-	k->stop_asked = true;
-	kill(k->body, SIGSTOP);
-	return 0;	/* answered when it has stopped */
-}
-
-static void reap(struct keeper *k);
-
-/* ---- leaving: this target is the source now --------------------------------------------------------- */
-
-/* The image as text in a memfd, and a pidfd of each process: to the session with @type */
-static int say_image(struct keeper *k, unsigned type, const struct image *img, struct err *e)
-{
-	AUTO_FREE char *text = image_to_json(img);
-	int fds[1 + IMAGE_MOST_PROCESSES + 1], n = 0, rc = 0;
-	uint8_t buf[64];
-
-	static_assert(ARRAY_SIZE(fds) <= SOCK_MAX_FDS, "one message holds them all");
-	fds[n++] = memfd_create("image", MFD_CLOEXEC);
-	if (!text || fds[0] < 0 || write(fds[0], text, strlen(text)) != (ssize_t)strlen(text))
-		rc = err_set(e, -ENOMEM, "write the image");
-	for (size_t i = 0; i < image_processes(img) && n < (int)ARRAY_SIZE(fds) && !rc; i++) {
-		fds[n] = pidfd_open((pid_t)image_process(img, i)->pid, 0);
-		rc = fds[n++] < 0 ? err_set(e, -errno, "write the image") : 0;
-	}
-	if (!rc)
-		rc = say(k, type, buf, wire_put_image(buf, sizeof(buf), &(struct wire_image){ "" }), fds, n);
-	while (n-- > 0)
-		if (fds[n] >= 0)
-			close(fds[n]);
-	return rc;
-}
+/* ---- calls ----------------------------------------------------------------------------------------- */
 
 /* Calls of the program's processes, a listener each; what they forked has theirs.  @first: before each; NULL */
-static void hear_programs(struct keeper *k, void (*first)(void *ctx))
+void keeper_hear_programs(struct keeper *k, void (*first)(void *ctx))
 {
 	struct epoll_event ev[16];
 	int n;
@@ -580,157 +102,60 @@ static bool somebody_waits(const struct keeper *k)
 	return false;
 }
 
-static bool stays(void *ctx, pid_t pid)
-{
-	struct kin_one *one = kin_find(&((struct keeper *)ctx)->kin, pid);
-
-	return one && !one->moved;
-}
-
-/* While the freeze waits for the program's threads: some wait for us */
-static void serve_the_frozen(void *ctx)
-{
-	struct keeper *k = ctx;
-
-	originfs_hear(k->fs);
-	hear_programs(k, NULL);
-	ask_cancel_all(&k->asks);
-	if (pump_run(k->pump) < 0)
-		log_err("the pump failed: %s", strerror(errno));
-}
-
-static struct look look_from(struct keeper *k)
-{
-	return (struct look){ .pid = k->body, .policy = k->with->policy, .moved = true, .stream_of = stream_by_inode,
-			      .stays = stays, .idle = serve_the_frozen, .twins = originfs_device(k->fs),
-			      .no_new_privs = k->arrivals[0].supervisor.no_new_privs, .ctx = k };
-}
-
-/* kin_moved(), without those that have ended since we looked */
-static size_t living(void *ctx)
-{
-	const struct kin *kin = &((struct keeper *)ctx)->kin;
-	struct proc_status st;
-	size_t n = 0;
-
-	for (size_t i = 0; i < kin->n; i++)
-		n += kin->list[i].moved && !kin->list[i].ended &&
-		     !procfs_status(kin->list[i].pid, kin->list[i].pid, &st, NULL) && st.state != 'Z' && st.state != 'X';
-	return n;
-}
-
-static int on_survey(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
-{
-	AUTO_IMAGE struct image *img = NULL;
-	struct look l;
-	int rc;
-
-	(void)p;
-	(void)len;
-	(void)fds;
-	(void)nfds;
-	if (k->ended)
-		return err_say(e, -ESRCH, "the program has ended");
-	l = look_from(k);
-	rc = leave_survey(&l, living, &img, e);
-	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
-}
-
-static int on_freeze(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e)
-{
-	struct wire_freeze m;
-	struct look l;
-	int rc = wire_get_freeze(p, len, &m);
-
-	(void)fds;
-	(void)nfds;
-	if (k->ended)
-		return err_say(e, -ESRCH, "the program has ended");
-	if (rc)
-		return rc;
-	l = look_from(k);
-	originfs_leaving(k->fs, true);
-	rc = leave_freeze(&l, living, k->pump, (int)m.drain_ms, &k->leave, e);
-	if (rc) {
-		originfs_leaving(k->fs, false);
-		return rc;
-	}
-	k->state = KEEPER_FROZEN;
-	return say_image(k, WIRE_IMAGE, leave_image(k->leave), e);
-}
-
-static int on_thaw(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e UNUSED)
-{
-	struct wire_running reply = { 0 };
-	uint8_t buf[64];
-
-	(void)p;
-	(void)len;
-	(void)fds;
-	(void)nfds;
-	if (k->state == KEEPER_FROZEN) {
-		leave_thaw(k->leave);
-		k->leave = NULL;
-		originfs_leaving(k->fs, false);
-		pump_hold(k->pump, false);
-		k->state = KEEPER_RUNNING;
-		reap(k);	/* it may have been killed meanwhile */
-	}
-	return say(k, WIRE_RUNNING, buf, wire_put_running(buf, sizeof(buf), &reply), NULL, 0);
-}
-
-/* The frozen copy dies: from here on the program is elsewhere */
-static int on_discard(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e UNUSED)
-{
-	struct wire_discarded reply = { 0 };
-	uint8_t buf[64];
-
-	(void)p;
-	(void)len;
-	(void)fds;
-	(void)nfds;
-	/* who waits for an answer of ours in there couldn't die */
-	originfs_free(take_ptr(k->fs));
-	if (!k->ended)
-		body_kill(k->body);
-	k->quit = true;
-	return say(k, WIRE_DISCARDED, buf, wire_put_discarded(buf, sizeof(buf), &reply), NULL, 0);
-}
-
 /* ---- what the session says ----------------------------------------------------------------------------- */
+
+static int on_resume(struct keeper *k, const struct request *q UNUSED, struct err *e)
+{
+	struct wire_resumed reply = { .state = k->state, .pid = (uint32_t)k->body };
+	uint8_t buf[64];
+
+	return keeper_say_with_pump(k, WIRE_RESUMED, buf, wire_put_resumed(buf, sizeof(buf), &reply), e);
+}
+
+static int on_stop(struct keeper *k, const struct request *q UNUSED, struct err *e UNUSED)
+{
+	uint8_t buf[64];
+	struct wire_keeper_stopped reply = { .stop = 1 };
+
+	if (k->stopped || k->ended)
+		return keeper_say(k, WIRE_KEEPER_STOPPED, buf, wire_put_keeper_stopped(buf, sizeof(buf), &reply), NULL, 0);
+	k->stop_asked = true;
+	kill(k->body, SIGSTOP);
+	return 0;	/* answered when it has stopped */
+}
 
 #define IN(state) (1u << KEEPER_##state)
 
 static const struct handler {
 	unsigned type, states;
-	int (*handle)(struct keeper *k, const void *p, size_t len, const int *fds, int nfds, struct err *e);
+	keeper_handler *handle;
 } handlers[] = {
-	{ WIRE_PREPARE,	    IN(EMPTY),					   on_prepare },
-	{ WIRE_IMAGE,	    IN(PREPARED),				   on_image },
-	{ WIRE_MEM_END,	    IN(FILLABLE),				   on_mem_end },
-	{ WIRE_GO,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), on_go },
-	{ WIRE_ABORT,	    IN(EMPTY) | IN(PREPARED) | IN(FILLABLE) | IN(READY), on_abort },
+	{ WIRE_PREPARE,	    IN(EMPTY),					   keeper_on_prepare },
+	{ WIRE_IMAGE,	    IN(PREPARED),				   keeper_on_image },
+	{ WIRE_MEM_END,	    IN(FILLABLE),				   keeper_on_mem_end },
+	{ WIRE_GO,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), keeper_on_go },
+	{ WIRE_ABORT,	    IN(EMPTY) | IN(PREPARED) | IN(FILLABLE) | IN(READY), keeper_on_abort },
 	{ WIRE_RESUME,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), on_resume },
-	{ WIRE_SURVEY,	    IN(RUNNING),				   on_survey },
-	{ WIRE_FREEZE,	    IN(RUNNING),				   on_freeze },
-	{ WIRE_THAW,	    IN(RUNNING) | IN(FROZEN),			   on_thaw },
-	{ WIRE_DISCARD,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), on_discard },
+	{ WIRE_SURVEY,	    IN(RUNNING),				   keeper_on_survey },
+	{ WIRE_FREEZE,	    IN(RUNNING),				   keeper_on_freeze },
+	{ WIRE_THAW,	    IN(RUNNING) | IN(FROZEN),			   keeper_on_thaw },
+	{ WIRE_DISCARD,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), keeper_on_discard },
 	{ WIRE_KEEPER_STOP, IN(RUNNING) | IN(ENDED),			   on_stop },
 };
 
-static void handle(struct keeper *k, const struct wire_head *h, const void *p, const int *fds, int nfds)
+static void handle(struct keeper *k, unsigned type, const struct request *q)
 {
 	struct err e = { 0 };
-	int rc = err_say(&e, -EPROTO, "%s makes no sense in state %d", wire_name(h->type), k->state);
+	int rc = err_say(&e, -EPROTO, "%s makes no sense in state %d", wire_name(type), k->state);
 
 	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
-		if (handlers[i].type == h->type && (handlers[i].states & (1u << k->state))) {
+		if (handlers[i].type == type && (handlers[i].states & (1u << k->state))) {
 			e = (struct err){ 0 };
-			rc = handlers[i].handle(k, p, h->length, fds, nfds, &e);
+			rc = handlers[i].handle(k, q, &e);
 			break;
 		}
 	if (rc < 0 && !e.text[0])
-		err_set(&e, rc, "handle %s", wire_name(h->type));
+		err_set(&e, rc, "handle %s", wire_name(type));
 	if (rc < 0)
 		say_failure(k, rc, &e);
 }
@@ -740,7 +165,7 @@ static void lost_session(struct keeper *k)
 {
 	drop_fd(&k->control);
 	if (k->state < KEEPER_READY)
-		drop_body(k);
+		keeper_drop_body(k);
 	else
 		log_info("the session ended; waiting for the next one");
 }
@@ -758,7 +183,7 @@ static void read_control(struct keeper *k)
 	if (n <= 0 || wire_unpack(buf, (size_t)n, &h, &payload))
 		lost_session(k);
 	else
-		handle(k, &h, payload, fds, nfds);
+		handle(k, h.type, &(struct request){ payload, h.length, fds, nfds });
 	for (int i = 0; n > 0 && i < nfds; i++)
 		close(fds[i]);
 }
@@ -875,7 +300,7 @@ static void body_changed(struct keeper *k, int status)
 			struct wire_keeper_stopped m = { .stop = 1 };
 			uint8_t buf[16];
 
-			if (say(k, WIRE_KEEPER_STOPPED, buf, wire_put_keeper_stopped(buf, sizeof(buf), &m), NULL, 0))
+			if (keeper_say(k, WIRE_KEEPER_STOPPED, buf, wire_put_keeper_stopped(buf, sizeof(buf), &m), NULL, 0))
 				log_warn("the session couldn't be told of a stop");
 		} else {
 			tell(k, WIRE_STOPPED, (uint32_t)WSTOPSIG(status), k->body);
@@ -930,7 +355,7 @@ static void hear_reports(struct keeper *k)
 			body_changed(k, r.status);
 }
 
-static void reap(struct keeper *k)
+void keeper_reap(struct keeper *k)
 {
 	int status;
 	pid_t pid;
@@ -956,7 +381,7 @@ static void reap(struct keeper *k)
 /* The origin hears first who was waited for: the call may be about that number */
 static void before_call(void *ctx)
 {
-	reap(ctx);
+	keeper_reap(ctx);
 }
 
 static void read_signals(struct keeper *k)
@@ -967,7 +392,7 @@ static void read_signals(struct keeper *k)
 		if (s.ssi_signo == SIGIO)
 			pump_sigio(k->pump);
 	}
-	reap(k);
+	keeper_reap(k);
 }
 
 /* The exit status goes after every byte that the program wrote; then there is nothing left to do */
@@ -988,7 +413,7 @@ static void finish_ended(struct keeper *k)
 		struct wire_discarded m = { 0 };
 
 		/* "it ended in order": the session would take our silent end for a crash */
-		if (k->control >= 0 && say(k, WIRE_DISCARDED, buf, wire_put_discarded(buf, sizeof(buf), &m), NULL, 0))
+		if (k->control >= 0 && keeper_say(k, WIRE_DISCARDED, buf, wire_put_discarded(buf, sizeof(buf), &m), NULL, 0))
 			log_debug("nobody is there to be told of the end");
 		k->quit = true;
 	}
@@ -1048,11 +473,11 @@ static int keep(struct keeper *k)
 		if (came < 0 && errno != EINTR)
 			return 1;
 		if (p[6].revents)
-			hear_programs(k, before_call);
+			keeper_hear_programs(k, before_call);
 		if (p[2].revents)
 			read_signals(k);
 		if (p[4].revents | p[5].revents)
-			reap(k);
+			keeper_reap(k);
 		if (p[7].revents)
 			originfs_hear(k->fs);
 		for (size_t i = 0; !came && i < k->n_arrivals; i++)

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * keeper_leave.c - The keeper, when the program leaves: this target is the source now
+ */
+#include "proxy/target/keeper_parts.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/scope.h"
+#include "common/sock.h"
+#include "common/wire.h"
+#include "proxy/origin/look.h"
+#include "proxy/target/body.h"
+#include "proxy/target/leave.h"
+#include "proxy/trace/procfs.h"
+
+/* The image as text in a memfd, and a pidfd of each process: to the session with @type */
+static int say_image(struct keeper *k, unsigned type, const struct image *img, struct err *e)
+{
+	AUTO_FREE char *text = image_to_json(img);
+	int fds[1 + IMAGE_MOST_PROCESSES + 1], n = 0, rc = 0;
+	uint8_t buf[64];
+
+	static_assert(ARRAY_SIZE(fds) <= SOCK_MAX_FDS, "one message holds them all");
+	fds[n++] = memfd_create("image", MFD_CLOEXEC);
+	if (!text || fds[0] < 0 || write(fds[0], text, strlen(text)) != (ssize_t)strlen(text))
+		rc = err_set(e, -ENOMEM, "write the image");
+	for (size_t i = 0; i < image_processes(img) && n < (int)ARRAY_SIZE(fds) && !rc; i++) {
+		fds[n] = pidfd_open((pid_t)image_process(img, i)->pid, 0);
+		rc = fds[n++] < 0 ? err_set(e, -errno, "write the image") : 0;
+	}
+	if (!rc)
+		rc = keeper_say(k, type, buf, wire_put_image(buf, sizeof(buf), &(struct wire_image){ "" }), fds, n);
+	while (n-- > 0)
+		if (fds[n] >= 0)
+			close(fds[n]);
+	return rc;
+}
+
+static uint32_t stream_by_inode(void *ctx, uint64_t inode)
+{
+	struct keeper *k = ctx;
+
+	for (size_t i = 0; i < k->n_streams; i++)
+		if (k->streams[i].inode == inode)
+			return k->streams[i].id;
+	return 0;
+}
+
+static bool stays(void *ctx, pid_t pid)
+{
+	struct kin_one *one = kin_find(&((struct keeper *)ctx)->kin, pid);
+
+	return one && !one->moved;
+}
+
+/* While the freeze waits for the program's threads: some wait for us */
+static void serve_the_frozen(void *ctx)
+{
+	struct keeper *k = ctx;
+
+	originfs_hear(k->fs);
+	keeper_hear_programs(k, NULL);
+	ask_cancel_all(&k->asks);
+	if (pump_run(k->pump) < 0)
+		log_err("the pump failed: %s", strerror(errno));
+}
+
+static struct look look_from(struct keeper *k)
+{
+	return (struct look){ .pid = k->body, .policy = k->with->policy, .moved = true, .stream_of = stream_by_inode,
+			      .stays = stays, .idle = serve_the_frozen, .twins = originfs_device(k->fs),
+			      .no_new_privs = k->arrivals[0].supervisor.no_new_privs, .ctx = k };
+}
+
+/* kin_moved(), without those that have ended since we looked */
+static size_t living(void *ctx)
+{
+	const struct kin *kin = &((struct keeper *)ctx)->kin;
+	struct proc_status st;
+	size_t n = 0;
+
+	for (size_t i = 0; i < kin->n; i++)
+		n += kin->list[i].moved && !kin->list[i].ended &&
+		     !procfs_status(kin->list[i].pid, kin->list[i].pid, &st, NULL) && st.state != 'Z' && st.state != 'X';
+	return n;
+}
+
+int keeper_on_survey(struct keeper *k, const struct request *q UNUSED, struct err *e)
+{
+	AUTO_IMAGE struct image *img = NULL;
+	struct look l;
+	int rc;
+
+	if (k->ended)
+		return err_say(e, -ESRCH, "the program has ended");
+	l = look_from(k);
+	rc = leave_survey(&l, living, &img, e);
+	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
+}
+
+int keeper_on_freeze(struct keeper *k, const struct request *q, struct err *e)
+{
+	struct wire_freeze m;
+	struct look l;
+	int rc = wire_get_freeze(q->p, q->len, &m);
+
+	if (k->ended)
+		return err_say(e, -ESRCH, "the program has ended");
+	if (rc)
+		return rc;
+	l = look_from(k);
+	originfs_leaving(k->fs, true);
+	rc = leave_freeze(&l, living, k->pump, (int)m.drain_ms, &k->leave, e);
+	if (rc) {
+		originfs_leaving(k->fs, false);
+		return rc;
+	}
+	k->state = KEEPER_FROZEN;
+	return say_image(k, WIRE_IMAGE, leave_image(k->leave), e);
+}
+
+int keeper_on_thaw(struct keeper *k, const struct request *q UNUSED, struct err *e UNUSED)
+{
+	struct wire_running reply = { 0 };
+	uint8_t buf[64];
+
+	if (k->state == KEEPER_FROZEN) {
+		leave_thaw(k->leave);
+		k->leave = NULL;
+		originfs_leaving(k->fs, false);
+		pump_hold(k->pump, false);
+		k->state = KEEPER_RUNNING;
+		keeper_reap(k);	/* it may have been killed meanwhile */
+	}
+	return keeper_say(k, WIRE_RUNNING, buf, wire_put_running(buf, sizeof(buf), &reply), NULL, 0);
+}
+
+/* The frozen copy dies: from here on the program is elsewhere */
+int keeper_on_discard(struct keeper *k, const struct request *q UNUSED, struct err *e UNUSED)
+{
+	struct wire_discarded reply = { 0 };
+	uint8_t buf[64];
+
+	/* who waits for an answer of ours in there couldn't die */
+	originfs_free(take_ptr(k->fs));
+	if (!k->ended)
+		body_kill(k->body);
+	k->quit = true;
+	return keeper_say(k, WIRE_DISCARDED, buf, wire_put_discarded(buf, sizeof(buf), &reply), NULL, 0);
+}

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/scope.h"
 #include "proxy/image/cpu.h"
@@ -102,7 +103,8 @@ int tree_look(const struct look *base, bool descend, struct image **out, struct 
 
 /* ---- frozen ------------------------------------------------------------------------------------- */
 
-/* A frozen process has no more children than those that it has: so the list gets complete */
+/* A frozen process has no more children than those that it has: so the list gets complete.  One that ended
+ * before it stood is its parent's matter only, as one that ended before that */
 static int freeze_members(const struct look *base, bool descend, pid_t **pids, size_t *count, tree_slot_fn *slot,
 			  void *ctx, size_t *n, struct err *e)
 {
@@ -118,6 +120,15 @@ static int freeze_members(const struct look *base, bool descend, pid_t **pids, s
 		l.pid = (*pids)[i];
 		l.before = i ? NULL : base->before;
 		rc = freeze_threads(f, &l, e);
+		if (rc && i && !is_member(base, l.pid)) {
+			freeze_thaw(f);
+			if (e)
+				*e = (struct err){ 0 };
+			memmove(*pids + i, *pids + i + 1, (--*count - i) * sizeof(**pids));
+			*n = i--;
+			rc = 0;
+			continue;
+		}
 		if (!rc && descend)
 			rc = add_children(base, pids, count, i, e);
 	}

@@ -19,50 +19,21 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "common/bytes.h"
 #include "common/scope.h"
 #include "proxy/daemon/inspect.h"
 #include "proxy/daemon/show.h"
 #include "proxy/image/saved.h"
 #include "proxy/image/standard.h"
+#include "tests/saved_maker.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define MOST 262144
-
 static const uint32_t types[8] = { SAVED_HEAD_TYPE, 1, 2, 3, SAVED_OPTIONAL | 9, 9, 0, 2 };
-
-struct maker {
-	uint8_t buf[MOST];
-	size_t len;
-	uint64_t pages, sections;
-	struct checksum128 total;
-};
 
 static void put(struct maker *m, uint32_t type, unsigned spoil, const uint8_t *p, size_t len)
 {
-	struct bytes b = bytes_of(m->buf + m->len, sizeof(m->buf) - m->len);
-	uint8_t both[32];
-	struct bytes c = bytes_of(both, sizeof(both));
-	uint8_t *start = b.at;
-	struct checksum128 sum;
-
-	if (bytes_left(&b) < SAVED_SECTION + len)
-		return;
-	bytes_put_le(&b, type, 4);
-	bytes_put_le(&b, spoil & 1 ? 7 : 1, 4);
-	bytes_put_le(&b, spoil & 2 ? len ^ 0x100001 : len, 8);
-	sum = checksum128_of((struct iovec[]){ { start, 16 }, { (void *)p, len } }, 2);
-	bytes_put_le(&b, spoil & 4 ? sum.low ^ 1 : sum.low, 8);
-	bytes_put_le(&b, sum.high, 8);
-	bytes_put(&b, p, len);
-	bytes_put_le(&c, m->total.low, 8);
-	bytes_put_le(&c, m->total.high, 8);
-	bytes_put_le(&c, sum.low, 8);
-	bytes_put_le(&c, sum.high, 8);
-	m->total = checksum128(both, sizeof(both));
-	m->sections++;
-	m->len += (size_t)(b.at - start);
+	if (!maker_put(m, type, spoil & 1 ? 7 : 1, spoil & 2 ? 0x100001 : 0, spoil & 4 ? 1 : 0, p, len))
+		return;		/* the file is full */
 }
 
 /* Memory comes in pages: of what is given, and zeros */
@@ -79,9 +50,6 @@ static void put_memory(struct maker *m, unsigned spoil, const uint8_t *p, size_t
 
 static size_t make(struct maker *m, const uint8_t *data, size_t size, bool ends)
 {
-	uint8_t end[32];
-	struct bytes b = bytes_of(end, sizeof(end));
-
 	while (size >= 2) {
 		unsigned what = data[0];
 		size_t len = MIN((size_t)data[1] * 16, size - 2);
@@ -93,12 +61,8 @@ static size_t make(struct maker *m, const uint8_t *data, size_t size, bool ends)
 		data += 2 + len;
 		size -= 2 + len;
 	}
-	bytes_put_le(&b, m->pages, 8);
-	bytes_put_le(&b, m->sections, 8);
-	bytes_put_le(&b, m->total.low, 8);
-	bytes_put_le(&b, m->total.high, 8);
-	if (ends)
-		put(m, 3, 0, end, sizeof(end));
+	if (ends && !maker_end(m))
+		return m->len;
 	return m->len;
 }
 

@@ -18,8 +18,7 @@ setup() {
 }
 
 teardown() {
-	[ -z "${ORIGINAL:-}" ] || rm -rf "$(outside "$ORIGINAL")"
-	test_over
+	files_over
 }
 
 @test "python3 is saved and goes on; a second one comes out of the file, beside it" {

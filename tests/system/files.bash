@@ -22,6 +22,11 @@ files_setup() {
 	mkdir -p "$SHARED/images" && chmod 1777 "$SHARED/images" && rm -f "$SHARED"/images/* "$SHARED"/images/.[!.]*
 }
 
+files_over() {
+	[ -z "${ORIGINAL:-}" ] || rm -rf "$(outside "$ORIGINAL")"
+	test_over
+}
+
 # save [ARGUMENT...] - the program, to IMAGE
 save() {
 	mmf "$H" save "$P" "$IMAGE" "$@"
@@ -33,7 +38,6 @@ restore_on() {
 	local host=$1
 	shift
 	IN=$P
-	# shellcheck disable=SC2034	# teardown() removes it
 	ORIGINAL=$D
 	start_program "$host" "$BIN/mmigrate" --control "$CONTROL" restore "$IMAGE" "$@"
 }

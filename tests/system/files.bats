@@ -18,8 +18,7 @@ setup() {
 }
 
 teardown() {
-	[ -z "${ORIGINAL:-}" ] || rm -rf "$(outside "$ORIGINAL")"
-	test_over
+	files_over
 }
 
 # ---- there and back ------------------------------------------------------------------------------

@@ -23,6 +23,7 @@
 #include "proxy/daemon/save_file.h"
 #include "proxy/image/saved.h"
 #include "proxy/image/standard.h"
+#include "tests/saved_maker.h"
 
 #define PAGE 4096
 #define MANIFEST "{\"version\":1,\"pid\":7,\"comm\":\"c\",\"objects\":[{\"name\":\"o\"}]}"
@@ -226,36 +227,9 @@ static void test_something_else(void **state)
 
 /* ---- files whose checksums are right, and that are wrong all the same ------------------------------ */
 
-struct maker {
-	uint8_t buf[1 << 16];
-	size_t len;
-	uint64_t pages, sections;
-	struct checksum128 total;
-};
-
 static void put(struct maker *m, uint32_t type, uint32_t version, const void *p, size_t len)
 {
-	struct bytes b = bytes_of(m->buf + m->len, sizeof(m->buf) - m->len);
-	struct checksum128 sum;
-	uint8_t both[32];
-	struct bytes c = bytes_of(both, sizeof(both));
-	uint8_t *start = b.at;
-
-	bytes_put_le(&b, type, 4);
-	bytes_put_le(&b, version, 4);
-	bytes_put_le(&b, len, 8);
-	sum = checksum128_of((struct iovec[]){ { start, 16 }, { (void *)p, len } }, 2);
-	bytes_put_le(&b, sum.low, 8);
-	bytes_put_le(&b, sum.high, 8);
-	bytes_put(&b, p, len);
-	assert_false(b.bad);
-	bytes_put_le(&c, m->total.low, 8);
-	bytes_put_le(&c, m->total.high, 8);
-	bytes_put_le(&c, sum.low, 8);
-	bytes_put_le(&c, sum.high, 8);
-	m->total = checksum128(both, sizeof(both));
-	m->sections++;
-	m->len = (size_t)(b.at - m->buf);
+	assert_true(maker_put(m, type, version, 0, 0, p, len));
 }
 
 static void put_head(struct maker *m)
@@ -285,14 +259,7 @@ static void put_memory(struct maker *m, uint32_t space, uint64_t addr, size_t le
 
 static void put_end(struct maker *m)
 {
-	uint8_t buf[32];
-	struct bytes b = bytes_of(buf, sizeof(buf));
-
-	bytes_put_le(&b, m->pages, 8);
-	bytes_put_le(&b, m->sections, 8);
-	bytes_put_le(&b, m->total.low, 8);
-	bytes_put_le(&b, m->total.high, 8);
-	put(m, 3, 1, buf, sizeof(buf));
+	assert_true(maker_end(m));
 }
 
 /* One row a file: its sections, a letter each (compose() says what they are) */

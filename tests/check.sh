@@ -7,8 +7,6 @@
 # Every part says a line for each of its tests, as TAP or as run-unit.sh does; here they are shown
 # and counted.  MUST_WORK=1: what can't run here fails.  What was printed stays in
 # $BUILD/check/PART.log.  A part that ends badly without naming a test counts as one that failed.
-# A shell that has no job control ignores SIGINT and SIGQUIT in what it starts with &; so would all that is tested
-[ -n "${CHECK_SIGNALS:-}" ] || exec env --default-signal=INT,QUIT CHECK_SIGNALS=default "$0" "$@"
 set -u
 cd "$(dirname "$0")/.." || exit 1
 what=${1:-all}

@@ -49,7 +49,8 @@ on() {
 	local pid
 	pid=$(host_pid "$1") || return
 	shift
-	nsenter -t "$pid" -m -u -i -n -p -T -- "$@"
+	# what nohup, or a shell without job control, ignores in the tests isn't ignored in a host
+	env --default-signal=HUP,INT,QUIT nsenter -t "$pid" -m -u -i -n -p -T -- "$@"
 }
 
 # on_as HOST USER COMMAND... - as that user, in its groups, without capabilities

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/suffer.h"
 #include "proxy/deputy/deputy.h"
 
 static const char help[] =
@@ -34,8 +35,10 @@ static int answer(const char *option)
 
 int main(int argc, char **argv)
 {
-	const char *fds = getenv("MDEPUTY_FDS"), *hub = getenv("MDEPUTY_HUB");
+	const char *fds = getenv("MDEPUTY_FDS"), *hub = getenv("MDEPUTY_HUB"), *ends = getenv("MDEPUTY_ENDS");
 
+	if (ends)
+		suffer_end(atoi(ends));
 	if (fds)
 		deputy_run(fds);
 	if (hub)

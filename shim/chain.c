@@ -24,6 +24,8 @@ __asm__(".symver old_dlsym, dlsym@GLIBC_2.2.5");
 /* Not in .bss: with none, the loader has no last page to clear */
 __attribute__((section(".data"))) chain_fn *chain_next[N_CHAIN_CALLS];
 
+__attribute__((section(".data"))) int (*chain_fork)(void);
+
 static const char *const names[] = {
 #undef CHAIN_BOTH
 #define CHAIN_BOTH(name) [CHAIN_##name] = #name,
@@ -68,6 +70,7 @@ bool chain_begin(void)
 
 	if (!old_dlsym)
 		return false;
+	*(void **)&chain_fork = old_dlsym(RTLD_NEXT, "fork");
 	dl_iterate_phdr(look_at, &libc);
 	for (int i = 0; i < N_CHAIN_CALLS; i++) {
 		void *next = old_dlsym(RTLD_NEXT, names[i]);

@@ -28,6 +28,9 @@ typedef long chain_fn(uint64_t a, ...);
 /* Whom to call instead of the kernel; NULL: nobody */
 extern chain_fn *chain_next[N_CHAIN_CALLS];
 
+/* The next fork(), which may be libc's */
+extern int (*chain_fork)(void);
+
 /* Fills chain_next.  Return: there is somebody.  Context: once, before main() */
 bool chain_begin(void);
 

@@ -9,6 +9,7 @@
  *
  *	RUNNING --STOPPED: stop_as--> stopped by the same signal --SIGCONT, told--> RUNNING
  *	RUNNING --EXITED: suffer_end--> ended in the same way
+ *	RUNNING --DEPUTY_ENDED: on_ended--> as good as ended --REAPED, or the hub is gone--> ended
  *	any --DEPUTY_LOST, or the hub is gone--> killed by SIGKILL: the program is lost
  *
  * A fork of the program is a fork here first (deputy_fork): the child is the deputy of the child.
@@ -28,6 +29,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -55,6 +57,8 @@ struct deputy {
 	pid_t self;			/* what the program knows as its own number: ours, unless it came from a file */
 	pid_t holder;			/* of our memory before the exec, until it has ended; 0 */
 	bool unreaped;			/* children changed, and the hub didn't take it */
+	pid_t *told;			/* children that have ended, which the keeper knows; they aren't waited for */
+	size_t n_told;
 	pid_t *dying;			/* deputies of children that were waited for, and are still there */
 	size_t n_dying;
 	uint8_t in[WIRE_LOCAL_MAX], out[WIRE_LOCAL_MAX];
@@ -134,40 +138,112 @@ static void tell_kin(struct deputy *d, pid_t kin, uint32_t status)
 		return;
 }
 
+static bool was_told(const struct deputy *d, pid_t pid)
+{
+	for (size_t i = 0; i < d->n_told; i++)
+		if (d->told[i] == pid)
+			return true;
+	return false;
+}
+
+static bool note_told(struct deputy *d, pid_t pid)
+{
+	pid_t *more = realloc(d->told, (d->n_told + 1) * sizeof(*more));
+
+	if (!more)
+		return false;
+	d->told = more;
+	more[d->n_told++] = pid;
+	return true;
+}
+
+/* As wait(2) gives it */
+static uint32_t status_of(const siginfo_t *si)
+{
+	uint32_t status = (uint32_t)si->si_status;
+
+	switch (si->si_code) {
+	case CLD_EXITED:
+		return (status & 0xff) << 8;
+	case CLD_KILLED:
+		return status;
+	case CLD_DUMPED:
+		return status | 0x80;
+	case CLD_CONTINUED:
+		return 0xffff;
+	default:
+		return status << 8 | 0x7f;
+	}
+}
+
+/* Has this child ended?  Deputies, without SIGCHLD, aren't found by waitid(2) without __WALL.  false: no room to tell */
+static bool tell_end(struct deputy *d, pid_t pid)
+{
+	siginfo_t si = { 0 };
+
+	if (pid == d->holder || was_told(d, pid) || waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT | WNOHANG) ||
+	    !si.si_pid)
+		return true;
+	if (!hub_has_room(d) || !note_told(d, pid))
+		return false;
+	tell_kin(d, pid, status_of(&si));
+	return true;
+}
+
+/* false: not all of them, there is no room */
+static bool tell_ends(struct deputy *d)
+{
+	char text[4096];
+	size_t kept = 0;
+	int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+	bool all = fd >= 0;
+	ssize_t n;
+
+	while (all && (n = read(fd, text + kept, sizeof(text) - 1 - kept)) > 0) {
+		char *at = text, *space;
+
+		text[kept + (size_t)n] = 0;
+		for (; all && (space = strchr(at, ' ')); at = space + 1)
+			all = tell_end(d, (pid_t)atoi(at));
+		kept = strlen(at);
+		memmove(text, at, kept);
+	}
+	if (fd >= 0)
+		close(fd);
+	return all;
+}
+
 /**
  * reap() - Children that stayed and have ended, stopped or continued; and deputies that were stopped
  *
+ * Nobody is waited for before the program has waited (on_reaped): the number isn't free before, a
+ * process group may need it, and the program may come home first.
+ *
  * The holder, cloned before our exec, and the deputies of children have no SIGCHLD for their exit
- * signal, so that only __WCLONE finds them.  A deputy that ended keeps its number until the program
- * has waited for its process (on_reaped): a process group may need it.
+ * signal, so that only __WCLONE finds them.
  */
 static void reap(struct deputy *d)
 {
 	siginfo_t si = { 0 };
-	int status;
-	pid_t pid;
 
 	if (d->holder > 0 && waitpid(d->holder, NULL, WNOHANG | __WALL) == d->holder)
 		d->holder = 0;
 	while (hub_has_room(d) && !waitid(P_ALL, 0, &si, WSTOPPED | WNOHANG | __WCLONE) && si.si_pid) {
-		tell_kin(d, si.si_pid, (uint32_t)(si.si_status << 8 | 0x7f));
+		tell_kin(d, si.si_pid, status_of(&si));
 		si.si_pid = 0;
 	}
-	for (d->unreaped = true; hub_has_room(d);) {
-		pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED);
-		if (pid <= 0) {
-			d->unreaped = false;
-			return;
-		}
-		tell_kin(d, pid, (uint32_t)status);
+	while (hub_has_room(d) && !waitid(P_ALL, 0, &si, WSTOPPED | WCONTINUED | WNOHANG) && si.si_pid) {
+		tell_kin(d, si.si_pid, status_of(&si));
+		si.si_pid = 0;
 	}
+	d->unreaped = !hub_has_room(d) || !tell_ends(d);
 }
 
 /* Those that took longer to die: a stopped one first has to be continued */
 static void reap_dying(struct deputy *d)
 {
 	for (size_t i = d->n_dying; i-- > 0;)
-		if (waitpid(d->dying[i], NULL, WNOHANG | __WCLONE))
+		if (waitpid(d->dying[i], NULL, WNOHANG | __WALL))
 			d->dying[i] = d->dying[--d->n_dying];
 }
 
@@ -233,7 +309,7 @@ static void become_child(struct deputy *d, int hub)
 	d->unreaped = false;
 	d->self = getpid();
 	d->holder = 0;
-	d->n_dying = 0;
+	d->n_told = d->n_dying = 0;
 	calls_forget(d->calls);
 }
 
@@ -288,6 +364,65 @@ static void on_exited(struct deputy *d UNUSED, const void *p, size_t len)
 		suffer_end((int)m.status);
 }
 
+static void on_has(struct deputy *d, const void *p UNUSED, size_t len UNUSED)
+{
+	struct wire_deputy_has m = { .pid = (uint32_t)getpid() };
+	AUTO_FREE uint8_t *list = malloc(d->handles.n * 8 + 1), *buf = malloc(d->handles.n * 8 + 64);
+	struct bytes b = bytes_of(list, list ? d->handles.n * 8 : 0);
+
+	for (size_t i = 0; i < d->handles.n; i++) {
+		bytes_put_le(&b, d->handles.list[i].id, 4);
+		bytes_put_le(&b, (uint64_t)d->handles.list[i].fds[0], 4);
+	}
+	m.handles = (wire_blob){ list, (uint32_t)(d->handles.n * 8) };
+	if (list && buf && deputy_tell(d, WIRE_DEPUTY_HAS, buf, wire_put_deputy_has(buf, d->handles.n * 8 + 64, &m), -1))
+		return;
+}
+
+/* Nobody is left to say when our parent may see it: it may now.  As by a fork with SIGCHLD, see execve(2) */
+static void NORETURN end_visibly(int status)
+{
+	char text[32];
+	char *argv[] = { (char *)"mdeputy", NULL }, *envp[] = { text, NULL };
+
+	snprintf(text, sizeof(text), "MDEPUTY_ENDS=%d", status);
+	execve("/proc/self/exe", argv, envp);
+	suffer_end(status);
+}
+
+/**
+ * on_ended() - The process has ended, and its parent, whose deputy is ours, hasn't waited for it
+ *
+ * A zombie of ours would have to do until then.  But we were forked without SIGCHLD, and our parent
+ * may come home before it waits: then, when the hub goes, it must find a child that it can wait for.
+ */
+static void on_ended(struct deputy *d, const void *p, size_t len)
+{
+	struct wire_deputy_ended m;
+	struct wire_reaped reaped;
+	struct wire_head h;
+	ssize_t n;
+
+	if (wire_get_deputy_ended(p, len, &m))
+		return;
+	if (d->hub > 0)
+		close_range(0, (unsigned)d->hub - 1, 0);
+	close_range((unsigned)d->hub + 1, ~0U, 0);
+	d->handles.n = 0;
+	for (;;) {
+		n = sock_recv(d->hub, d->in, sizeof(d->in), NULL, NULL, NO_DEADLINE);
+		if (n <= 0)
+			end_visibly((int)m.status);
+		if (wire_unpack(d->in, (size_t)n, &h, &p))
+			continue;
+		if (h.type == WIRE_DEPUTY_HAS)
+			on_has(d, p, h.length);
+		if (h.type == WIRE_DEPUTY_LOST ||
+		    (h.type == WIRE_REAPED && !wire_get_reaped(p, h.length, &reaped) && reaped.pid == (uint32_t)getpid()))
+			suffer_end((int)m.status);
+	}
+}
+
 static void on_lost(struct deputy *d UNUSED, const void *p UNUSED, size_t len UNUSED)
 {
 	lost();
@@ -327,25 +462,10 @@ static void on_drop(struct deputy *d, const void *p, size_t len)
 	handle_drop(&d->handles, m.handle);
 }
 
-static void on_has(struct deputy *d, const void *p UNUSED, size_t len UNUSED)
-{
-	struct wire_deputy_has m = { .pid = (uint32_t)getpid() };
-	AUTO_FREE uint8_t *list = malloc(d->handles.n * 8 + 1), *buf = malloc(d->handles.n * 8 + 64);
-	struct bytes b = bytes_of(list, list ? d->handles.n * 8 : 0);
-
-	for (size_t i = 0; i < d->handles.n; i++) {
-		bytes_put_le(&b, d->handles.list[i].id, 4);
-		bytes_put_le(&b, (uint64_t)d->handles.list[i].fds[0], 4);
-	}
-	m.handles = (wire_blob){ list, (uint32_t)(d->handles.n * 8) };
-	if (list && buf && deputy_tell(d, WIRE_DEPUTY_HAS, buf, wire_put_deputy_has(buf, d->handles.n * 8 + 64, &m), -1))
-		return;
-}
-
 /**
- * on_reaped() - The program has waited for a child: now its deputy's number may be free again
+ * on_reaped() - The program has waited for a child: now its number may be free again
  *
- * That deputy was told to end before, and gets a moment for it: the program's next call may ask
+ * A deputy was told to end before, and gets a moment for it: the program's next call may ask
  * whether somebody has that number.
  */
 static void on_reaped(struct deputy *d, const void *p, size_t len)
@@ -357,11 +477,14 @@ static void on_reaped(struct deputy *d, const void *p, size_t len)
 	if (wire_get_reaped(p, len, &m) || !m.pid)
 		return;
 	pid = (pid_t)m.pid;
-	if (waitpid(pid, NULL, WNOHANG | __WCLONE))
-		return;		/* it has, or is another's child */
+	for (size_t i = d->n_told; i-- > 0;)
+		if (d->told[i] == pid)
+			d->told[i] = d->told[--d->n_told];
+	if (waitpid(pid, NULL, WNOHANG | __WALL))
+		return;		/* it is another's child */
 	fd = pidfd_open(pid, 0);
 	poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, fd < 0 ? 0 : DYING_MS);
-	if (waitpid(pid, NULL, WNOHANG | __WCLONE))
+	if (waitpid(pid, NULL, WNOHANG | __WALL))
 		return;
 	more = realloc(d->dying, (d->n_dying + 1) * sizeof(*more));
 	if (!more)
@@ -374,7 +497,8 @@ static const struct handler {
 	unsigned type;
 	void (*handle)(struct deputy *d, const void *p, size_t len);
 } handlers[] = {
-	{ WIRE_STOPPED, on_stopped },	{ WIRE_EXITED, on_exited }, { WIRE_DEPUTY_LOST, on_lost },
+	{ WIRE_STOPPED, on_stopped },	{ WIRE_EXITED, on_exited }, { WIRE_DEPUTY_ENDED, on_ended },
+	{ WIRE_DEPUTY_LOST, on_lost },
 	{ WIRE_CALL, on_call },		{ WIRE_CANCEL, on_cancel }, { WIRE_WATCH, on_watch },
 	{ WIRE_DROP, on_drop },		{ WIRE_REAPED, on_reaped }, { WIRE_DEPUTY_HAS, on_has },
 };

@@ -385,11 +385,19 @@ static bool whose(unsigned type, const void *p, size_t len, uint32_t *pid)
 	}
 }
 
-/* One that stands stopped wouldn't hear it */
-static void tell_to_end(struct one *o, const void *p, size_t len)
+/* The leader's own parent waits for it; the others' parents are deputies.  One that stands stopped wouldn't hear it */
+static void tell_to_end(struct hub *h, struct one *o, const struct wire_exited *m)
 {
+	struct wire_deputy_ended ended = { .status = m->status };
+	uint8_t payload[16], buf[64];
+	bool leads = o->pid == h->leader;
+	ssize_t n = leads ? wire_put_exited(payload, sizeof(payload), m)
+			  : wire_put_deputy_ended(payload, sizeof(payload), &ended);
+
+	n = n < 0 ? n : wire_pack(buf, sizeof(buf), leads ? WIRE_EXITED : WIRE_DEPUTY_ENDED, 0, payload, (size_t)n);
 	o->told_to_end = true;
-	to_deputy(o, p, len);
+	if (n > 0)
+		to_deputy(o, buf, (size_t)n);
 	kill(o->pid, SIGCONT);
 }
 
@@ -418,6 +426,26 @@ static void on_continued(struct hub *h, const void *p, size_t len)
 		h->after.end = &(*h->after.end)->next;
 }
 
+/* What the program wrote before it stopped or ended is there when its parent hears of it */
+static void flush_after(struct hub *h)
+{
+	while (h->after.first && !h->held && (h->n > 1 ? pump_flushed(h->pump) : pump_written(h->pump))) {
+		struct waiting *w = h->after.first;
+		struct one *o = find(h, (pid_t)w->pid);
+		struct wire_exited exited;
+		struct wire_head head;
+		const void *p;
+
+		if (o && !wire_unpack(w->bytes, w->len, &head, &p)) {
+			if (head.type == WIRE_EXITED && !wire_get_exited(p, head.length, &exited))
+				tell_to_end(h, o, &exited);
+			else
+				to_deputy(o, w->bytes, w->len);
+		}
+		queue_pop(&h->after);
+	}
+}
+
 static void hold(struct hub *h, bool on)
 {
 	struct wire_deputy_has ask = { 0 };
@@ -425,6 +453,7 @@ static void hold(struct hub *h, bool on)
 	ssize_t n = wire_put_deputy_has(payload, sizeof(payload), &ask);
 
 	n = n < 0 ? n : wire_pack(buf, sizeof(buf), WIRE_DEPUTY_HAS, 0, payload, (size_t)n);
+	flush_after(h);		/* the keeper has seen to it that all is written */
 	pump_hold(h->pump, on);
 	h->held = on;
 	if (!on) {
@@ -443,6 +472,15 @@ static void hold(struct hub *h, bool on)
 	say_held(h);
 }
 
+/* The keeper has ended: nobody will say any more that somebody was waited for */
+static void finish(struct hub *h, bool in_order)
+{
+	*(in_order ? &h->finished : &h->quit) = true;
+	for (size_t i = h->n; i-- > 0 && in_order;)
+		if (h->list[i].told_to_end && h->list[i].pid != h->leader)
+			forget(h, &h->list[i]);
+}
+
 static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 {
 	struct hub *h = ctx;
@@ -450,6 +488,7 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 	ssize_t n = wire_pack(buf, sizeof(buf), type, 0, p, len);
 	struct wire_deputy_hold m;
 	struct wire_hub_quit quit;
+	struct wire_exited exited;
 	struct wire_call call;
 	uint32_t pid;
 	struct one *o;
@@ -468,7 +507,7 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 			hold(h, m.hold);
 	} else if (type == WIRE_HUB_QUIT) {
 		if (!wire_get_hub_quit(p, len, &quit))
-			*(quit.code ? &h->finished : &h->quit) = true;
+			finish(h, quit.code != 0);
 	} else if (n > 0 && whose(type, p, len, &pid)) {
 		o = find(h, (pid_t)pid);
 		if (type == WIRE_CALL && !wire_get_call(p, len, &call)) {
@@ -481,8 +520,8 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 			forget(h, o);
 		else if (!o || o->killed)
 			return;
-		else if (type == WIRE_EXITED && o->born)
-			tell_to_end(o, buf, (size_t)n);
+		else if (type == WIRE_EXITED && o->born && !wire_get_exited(p, len, &exited))
+			tell_to_end(h, o, &exited);
 		else if (type == WIRE_EXITED || type == WIRE_STOPPED)
 			queue_put(&h->after, (pid_t)pid, buf, (size_t)n);
 		else
@@ -508,25 +547,6 @@ static void on_detached(void *ctx UNUSED)
 }
 
 static const struct pump_ops ops = { .message = on_message, .detached = on_detached, .closed = on_closed };
-
-/* What the program wrote before it stopped or ended is there when its parent hears of it */
-static void flush_after(struct hub *h)
-{
-	while (h->after.first && !h->held && (h->n > 1 ? pump_flushed(h->pump) : pump_written(h->pump))) {
-		struct waiting *w = h->after.first;
-		struct one *o = find(h, (pid_t)w->pid);
-		struct wire_head head;
-		const void *p;
-
-		if (o && !wire_unpack(w->bytes, w->len, &head, &p)) {
-			if (head.type == WIRE_EXITED)
-				tell_to_end(o, w->bytes, w->len);
-			else
-				to_deputy(o, w->bytes, w->len);
-		}
-		queue_pop(&h->after);
-	}
-}
 
 /* ---- sessions -------------------------------------------------------------------------------------------- */
 

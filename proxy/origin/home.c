@@ -16,9 +16,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -39,6 +41,7 @@
 #include "proxy/trace/procfs.h"
 
 #define LOW_MEMORY 0x10000	/* below any program, above any vm.mmap_min_addr that is usual */
+#define ENDED_MS 2000
 #define DRAIN_MS 10000		/* what the program wrote arrives first; so long that may take */
 
 /* One process of the program, at home still its deputy */
@@ -55,11 +58,19 @@ struct comer {
 	bool known, entered, execed;	/* known: its deputy has said what it holds */
 };
 
+/* A process that has ended, and whose parent, one of the comers, hasn't waited for it */
+struct ended {
+	pid_t pid;
+	bool known;		/* its deputy is there */
+};
+
 struct home {
 	struct origin *o;
 	struct image *img;	/* of all processes */
 	struct comer *list;
 	size_t n;
+	struct ended *ended;
+	size_t n_ended;
 	struct restore_shared shared;
 	uint8_t *held;		/* the hub's pump, as it was when it was held */
 	size_t held_len;
@@ -145,6 +156,23 @@ static int check_one(struct home *h, const struct image *img, struct err *e)
 	return 0;
 }
 
+/* Children that the program will still wait for; one that never moved has ended here, and still can be */
+static int list_ended(struct home *h, const struct image *img, struct err *e)
+{
+	for (size_t i = 0; i < img->n_kin; i++) {
+		struct ended *more;
+
+		if (!img->kin[i].ended || !img->kin[i].moved)
+			continue;
+		more = realloc(h->ended, (h->n_ended + 1) * sizeof(*more));
+		if (!more)
+			return err_set(e, -ENOMEM, "bring the program home");
+		h->ended = more;
+		more[h->n_ended++] = (struct ended){ .pid = (pid_t)img->kin[i].pid };
+	}
+	return 0;
+}
+
 static int stage_check(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
@@ -155,6 +183,8 @@ static int stage_check(void *ctx, struct err *e)
 			       (int)h->o->pid);
 	for (size_t i = 0; i < h->n && !rc; i++)
 		rc = check_one(h, h->list[i].img, e);
+	for (size_t i = 0; i < h->n && !rc; i++)
+		rc = list_ended(h, h->list[i].img, e);
 	return rc;
 }
 
@@ -176,6 +206,14 @@ static struct comer *comer_of(struct home *h, uint32_t pid)
 	return NULL;
 }
 
+static bool is_ended(struct home *h, uint32_t pid)
+{
+	for (size_t i = 0; i < h->n_ended; i++)
+		if ((uint32_t)h->ended[i].pid == pid)
+			return h->ended[i].known = true;
+	return false;
+}
+
 /* Every process has its deputy, and the other way round */
 static int take_deputies(struct home *h, const wire_blob *deputies, struct err *e)
 {
@@ -187,6 +225,8 @@ static int take_deputies(struct home *h, const wire_blob *deputies, struct err *
 
 		if (b.bad || n > bytes_left(&b) / 8)
 			return err_say(e, -EBADMSG, "the hub's state can't be read");
+		if (!c && !n && is_ended(h, pid))
+			continue;
 		if (!c)
 			return err_say(e, -EAGAIN, "process %u has just ended, or is about to: try again", pid);
 		free(c->stays);
@@ -202,6 +242,9 @@ static int take_deputies(struct home *h, const wire_blob *deputies, struct err *
 	for (size_t i = 0; i < h->n; i++)
 		if (!h->list[i].known)
 			return err_say(e, -ESRCH, "process %d has no deputy any more", (int)h->list[i].pid);
+	for (size_t i = 0; i < h->n_ended; i++)
+		if (!h->ended[i].known)
+			return err_say(e, -ESRCH, "process %d, which has ended, has no deputy any more", (int)h->ended[i].pid);
 	return 0;
 }
 
@@ -607,6 +650,20 @@ static void requeue(struct home *h)
 	}
 }
 
+/* Their deputies end when the hub is gone, for their parents to wait for */
+static void await_ended(const struct home *h)
+{
+	int64_t deadline = deadline_in_ms(ENDED_MS);
+
+	for (size_t i = 0; i < h->n_ended; i++) {
+		AUTO_FD int fd = pidfd_open(h->ended[i].pid, 0);
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		if (fd >= 0 && poll(&p, 1, deadline_left_ms(deadline)) != 1)
+			log_warn("the deputy of process %d, which has ended, is still there", (int)h->ended[i].pid);
+	}
+}
+
 static int stage_go(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
@@ -614,6 +671,7 @@ static int stage_go(void *ctx, struct err *e)
 
 	requeue(h);
 	hub_quit(h->o);		/* its copies of the program's pipe ends go */
+	await_ended(h);
 	h->o->home = true;
 	/* children first: their parents find them running */
 	for (size_t i = h->n; i-- > 0;) {
@@ -668,6 +726,7 @@ int home_move(struct origin *o, struct err *e)
 		for (size_t i = 0; i < h->n; i++)
 			free(h->list[i].stays);
 		free(h->list);
+		free(h->ended);
 		image_free(h->img);
 		free(h->held);
 	}

@@ -94,6 +94,26 @@ int look_file(struct look *l, const char *path, uint64_t inode, bool deleted, co
 
 /* ---- who it is -------------------------------------------------------------------------- */
 
+static bool has_ended(const struct proc_stat *st)
+{
+	return st->state == 'Z' || st->state == 'X';
+}
+
+/* Another user's is kept from us.  At the origin its deputy will say; elsewhere nothing is hidden from the keeper */
+static int look_status(const struct look *l, pid_t pid, int64_t *status)
+{
+	struct proc_status st;
+	int its, rc = procfs_status(pid, pid, &st, NULL);
+
+	if (!rc && !l->moved && st.uid[0] != geteuid() && geteuid())
+		rc = -EACCES;
+	if (!rc)
+		rc = procfs_exit_status(pid, &its);
+	if (!rc)
+		*status = its;
+	return rc;
+}
+
 static int add_kin(struct look *l, pid_t pid, bool child)
 {
 	struct image_kin *k;
@@ -108,7 +128,17 @@ static int add_kin(struct look *l, pid_t pid, bool child)
 	k->pgid = st.pgrp;
 	k->session = st.session;
 	k->child = child;
+	k->moved = l->moved && !l->stays(l->ctx, pid);
+	k->ended = child && has_ended(&st) && !look_status(l, pid, &k->status);
 	return image_set_str(&k->comm, st.comm);
+}
+
+bool look_has_children(const struct image *img)
+{
+	for (size_t i = 0; i < img->n_kin; i++)
+		if (img->kin[i].child)
+			return true;
+	return img->n_others > 0;
 }
 
 bool look_moves(const struct look *l, pid_t pid)

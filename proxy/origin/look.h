@@ -37,6 +37,8 @@ struct look {
 
 int look_at(struct look *l, struct err *e) MUST_CHECK;		/* everything of one process, but: */
 int look_settle(struct look *looks, size_t n, struct err *e) MUST_CHECK;	/* what it shares, and with whom */
+/* Has it children, which may come and go while it runs? */
+bool look_has_children(const struct image *img);
 bool look_moves(const struct look *l, pid_t pid);		/* does it move along? */
 /* Children of @pid, appended to the malloc'ed list */
 int look_add_children(pid_t pid, pid_t **list, size_t *n) MUST_CHECK;

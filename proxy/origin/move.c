@@ -93,12 +93,13 @@ static int stage_clocks(void *ctx, struct err *e)
 	return ask_clocks(o, &o->target, e);
 }
 
-/* A tree's processes come and go: what is prepared for them must wait until they are frozen */
+/* Children come and go: what is prepared for them must wait until the program is frozen */
 static int stage_prepare(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
 
-	return o->tree ? 0 : ask_prepare(o, &o->target, o->survey, e);
+	o->late |= o->tree || look_has_children(o->survey);
+	return o->late ? 0 : ask_prepare(o, &o->target, o->survey, e);
 }
 
 static int stage_hub(void *ctx, struct err *e)
@@ -127,21 +128,19 @@ int move_freeze(struct origin *o, struct err *e)
 	return rc;
 }
 
-/* All of a tree, and then the target hears which processes there are */
-static int freeze_tree(struct origin *o, struct err *e)
+/* The target hears which processes there are, and will be */
+static int prepare_frozen(struct origin *o, struct err *e)
 {
-	struct look l = { .pid = o->pid, .policy = o->env->policy };
-	struct image whole;
-	int rc;
+	struct image whole = tree_image(freeze_of, o, o->n_frozen);
+	bool again = !o->late;	/* it is prepared for a program without children */
+	int rc = 0;
 
-	o->frozen_at = clock_ns(CLOCK_MONOTONIC);
-	rc = tree_freeze(&l, true, freeze_of, o, &o->n_frozen, e);
-	if (!rc)
-		rc = origin_keep_capabilities(CAP_BIT(CAP_CHECKPOINT_RESTORE_NR), e);
-	if (rc)
-		return rc;
-	whole = tree_image(freeze_of, o, o->n_frozen);
-	rc = ask_offer(o, &o->target, &whole, &o->why, e);
+	if (again) {
+		ask_abort(&o->target);
+		rc = ask_connect(o, &o->target, false, e);
+	}
+	if (!rc && (o->tree || again))
+		rc = ask_offer(o, &o->target, o->tree ? &whole : o->survey, &o->why, e);
 	if (!rc)
 		rc = reasons_to_err(&o->why, e);
 	if (!rc)
@@ -150,11 +149,22 @@ static int freeze_tree(struct origin *o, struct err *e)
 	return rc;
 }
 
+static int freeze_tree(struct origin *o, struct err *e)
+{
+	struct look l = { .pid = o->pid, .policy = o->env->policy };
+	int rc;
+
+	o->frozen_at = clock_ns(CLOCK_MONOTONIC);
+	rc = tree_freeze(&l, true, freeze_of, o, &o->n_frozen, e);
+	return rc ? rc : origin_keep_capabilities(CAP_BIT(CAP_CHECKPOINT_RESTORE_NR), e);
+}
+
 static int stage_freeze(void *ctx, struct err *e)
 {
 	struct origin *o = ctx;
+	int rc = o->tree ? freeze_tree(o, e) : move_freeze(o, e);
 
-	return o->tree ? freeze_tree(o, e) : move_freeze(o, e);
+	return !rc && (o->late || look_has_children(o->freeze.img)) ? prepare_frozen(o, e) : rc;
 }
 
 static void undo_freeze(void *ctx)

@@ -18,6 +18,7 @@
 #include "common/scope.h"
 #include "common/stage.h"
 #include "proxy/image/cpu.h"
+#include "proxy/origin/look.h"
 #include "proxy/target/keeper.h"
 
 struct onward {
@@ -26,7 +27,7 @@ struct onward {
 	struct image *survey;
 	char *image;
 	bool frozen, noted, committed;
-	bool tree;		/* of several processes */
+	bool late;		/* the next target is prepared when the program is frozen */
 };
 
 static int caught_text(struct origin *o, char **text, struct err *e)
@@ -64,7 +65,7 @@ static int stage_survey(void *ctx, struct err *e)
 		rc = image_from_json(text, strlen(text), &w->survey, e);
 	if (!rc)
 		rc = describe_cpus(w->survey, e);
-	w->tree = !rc && w->survey->n_others;
+	w->late = !rc && look_has_children(w->survey);
 	return rc;
 }
 
@@ -99,17 +100,18 @@ static int stage_ask(void *ctx, struct err *e)
 
 	if (!rc)
 		rc = ask_clocks(w->o, &w->next, e);
-	/* processes come and go: for several it is prepared when they are frozen */
-	return rc || w->tree ? rc : ask_prepare(w->o, &w->next, w->survey, e);
+	/* children come and go */
+	return rc || w->late ? rc : ask_prepare(w->o, &w->next, w->survey, e);
 }
 
-static int prepare_tree(struct onward *w, struct err *e)
+static int prepare_frozen(struct onward *w, struct image *img, struct err *e)
 {
-	AUTO_IMAGE struct image *img = NULL;
-	int rc = image_from_json(w->image, strlen(w->image), &img, e);
+	int rc = describe_cpus(img, e);
 
-	if (!rc)
-		rc = describe_cpus(img, e);
+	if (!rc && !w->late) {	/* it is prepared for a program without children */
+		ask_abort(&w->next);
+		rc = ask_connect(w->o, &w->next, false, e);
+	}
 	if (!rc)
 		rc = offer(w, img, e);
 	return rc ? rc : ask_prepare(w->o, &w->next, img, e);
@@ -118,13 +120,16 @@ static int prepare_tree(struct onward *w, struct err *e)
 static int stage_freeze(void *ctx, struct err *e)
 {
 	struct onward *w = ctx;
+	AUTO_IMAGE struct image *img = NULL;
 	int rc;
 
 	w->frozen = true;
 	rc = serve_freeze(w->o, 0, e);
 	if (!rc)
 		rc = caught_text(w->o, &w->image, e);
-	return rc || !w->tree ? rc : prepare_tree(w, e);
+	if (!rc)
+		rc = image_from_json(w->image, strlen(w->image), &img, e);
+	return !rc && (w->late || look_has_children(img)) ? prepare_frozen(w, img, e) : rc;
 }
 
 static void undo_freeze(void *ctx)

@@ -63,6 +63,7 @@ struct origin {
 	struct image *survey;
 	struct reasons why;
 	bool tree;			/* descendants move along */
+	bool late;			/* the target is prepared when the program is frozen */
 	struct moving *others[IMAGE_MOST_PROCESSES];	/* they, parents before their children */
 	size_t n_frozen;		/* processes; the first one's are the next two fields */
 	struct freeze freeze;

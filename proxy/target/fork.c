@@ -52,11 +52,14 @@ static bool is_taken(pid_t pid)
 
 void fork_unused(struct asks *a, pid_t pid)
 {
-	struct wire_exited m = { .status = 0, .pid = (uint32_t)pid };
+	struct wire_exited ended = { .status = 0, .pid = (uint32_t)pid };
+	struct wire_reaped reaped = { .pid = (uint32_t)pid };
 	uint8_t buf[16];
-	ssize_t n = wire_put_exited(buf, sizeof(buf), &m);
+	ssize_t n = wire_put_exited(buf, sizeof(buf), &ended);
+	int rc = n < 0 ? (int)n : pump_tell(a->pump, WIRE_EXITED, buf, (size_t)n);
 
-	if (n < 0 || pump_tell(a->pump, WIRE_EXITED, buf, (size_t)n))
+	n = rc ? rc : wire_put_reaped(buf, sizeof(buf), &reaped);
+	if (n < 0 || pump_tell(a->pump, WIRE_REAPED, buf, (size_t)n))
 		log_warn("the origin couldn't be told that deputy %d isn't needed", (int)pid);
 }
 

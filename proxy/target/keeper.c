@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -75,23 +74,16 @@ int keeper_say_with_pump(struct keeper *k, unsigned type, const void *payload, s
 
 /* ---- calls ----------------------------------------------------------------------------------------- */
 
-/* Calls of the program's processes, a listener each; what they forked has theirs.  @first: before each; NULL */
+/* Calls of the program's processes.  @first: before each; NULL */
 void keeper_hear_programs(struct keeper *k, void (*first)(void *ctx))
 {
-	struct epoll_event ev[16];
-	int n;
+	struct received got;
 
-	do {
-		n = epoll_wait(k->listeners, ev, ARRAY_SIZE(ev), 0);
-		for (int i = 0; i < n; i++) {
-			struct supervisor *s = &k->arrivals[ev[i].data.u64].supervisor;
-
-			if (ev[i].events & EPOLLIN)
-				supervisor_hear(s, first, k);
-			else
-				epoll_ctl(k->listeners, EPOLL_CTL_DEL, s->listener, NULL);	/* nobody is left who has it */
-		}
-	} while (n == ARRAY_SIZE(ev));
+	while (receiver_next(&k->receiver, &got)) {
+		if (first)
+			first(k);
+		supervisor_handle(&k->arrivals[got.who].supervisor, &got.n);
+	}
 }
 
 static bool somebody_waits(const struct keeper *k)
@@ -340,6 +332,16 @@ static void tell_reaped(struct keeper *k)
 	}
 }
 
+void keeper_tell_ended(struct keeper *k)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = kin_ended(&k->kin, &status)) > 0)
+		child_ended(k, pid, status);
+	tell_reaped(k);
+}
+
 static bool reaps(const struct keeper *k)
 {
 	return k->state == KEEPER_RUNNING || k->state == KEEPER_ENDED;
@@ -373,9 +375,7 @@ void keeper_reap(struct keeper *k)
 			one->ended = true;	/* and waited for, by us */
 		}
 	hear_reports(k);
-	while ((pid = kin_ended(&k->kin, &status)) > 0)
-		child_ended(k, pid, status);
-	tell_reaped(k);
+	keeper_tell_ended(k);
 }
 
 /* The origin hears first who was waited for: the call may be about that number */
@@ -408,7 +408,7 @@ static void finish_ended(struct keeper *k)
 		tell(k, WIRE_EXITED, (uint32_t)k->status, k->body);
 		k->told_exit = true;
 	}
-	if (k->told_exit && !others && pump_drained(k->pump) && pump_told(k->pump)) {
+	if (k->told_exit && !others && !kin_unreaped(&k->kin) && pump_drained(k->pump) && pump_told(k->pump)) {
 		uint8_t buf[16];
 		struct wire_discarded m = { 0 };
 
@@ -441,8 +441,7 @@ static int set_up(struct keeper *k, struct err *e)
 		if (!k->fs)
 			return e->code;
 	}
-	k->listeners = epoll_create1(EPOLL_CLOEXEC);
-	return k->listeners < 0 ? err_set(e, -errno, "make an epoll set") : 0;
+	return receiver_open(&k->receiver, e);
 }
 
 /* Not while it is frozen: what the deputy says now must reach whoever has the program next */
@@ -463,7 +462,7 @@ static int keep(struct keeper *k)
 			{ .fd = pumps(k) ? pump_fd(k->pump) : -1, .events = POLLIN },
 			{ .fd = reaps(k) ? k->kin.reports : -1, .events = POLLIN },
 			{ .fd = reaps(k) ? k->kin.ends : -1, .events = POLLIN },
-			{ .fd = reaps(k) ? k->listeners : -1, .events = POLLIN },
+			{ .fd = reaps(k) ? receiver_fd(&k->receiver) : -1, .events = POLLIN },
 			{ .fd = originfs_fd(k->fs), .events = POLLIN },
 		};
 		bool look = somebody_waits(k) || (k->ended && !k->told_exit) || kin_unreaped(&k->kin);
@@ -504,7 +503,7 @@ int keeper_run(const struct keeper_start *with)
 
 	if (!k)
 		return 1;
-	*k = (struct keeper){ .with = with, .control = with->control, .listeners = -1,
+	*k = (struct keeper){ .with = with, .control = with->control,
 			      .kin = { .reports = -1, .to_us = -1, .ends = -1 } };
 	if (set_up(k, &e))
 		log_err("%s", e.text);

@@ -11,7 +11,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
@@ -276,7 +275,6 @@ static void serve_files(void *ctx)
 
 static int finish_one(struct keeper *k, struct arrival *a, size_t index, struct err *e)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = index };
 	int rc;
 
 	drop_fd(&a->uffd);
@@ -289,7 +287,7 @@ static int finish_one(struct keeper *k, struct arrival *a, size_t index, struct 
 					     .no_new_privs = a->restore->img->no_new_privs };
 	if (!rc)
 		rc = supervisor_start(&a->supervisor, a->restore->listener, e);
-	if (!rc && epoll_ctl(k->listeners, EPOLL_CTL_ADD, a->supervisor.listener, &ev))
+	if (!rc && receiver_add(&k->receiver, (uint32_t)index, a->supervisor.listener))
 		rc = err_set(e, -errno, "watch the filter");
 	return rc;
 }
@@ -309,6 +307,9 @@ int keeper_on_mem_end(struct keeper *k, const struct request *q, struct err *e)
 	if (rc)
 		return rc;
 	fork_keep_away();
+	rc = receiver_start(&k->receiver, e);
+	if (rc)
+		return rc;
 	k->state = KEEPER_READY;
 	reply.pages = m.pages;
 	return keeper_say_with_pump(k, WIRE_READY, buf, wire_put_ready(buf, sizeof(buf), &reply), e);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -93,6 +94,20 @@ static size_t living(void *ctx)
 	return n;
 }
 
+/* Whoever waits for them will do so elsewhere; those without a parent are ours to wait for */
+static void tell_ended(void *ctx)
+{
+	struct keeper *k = ctx;
+
+	keeper_tell_ended(k);
+	for (size_t i = 0; i < k->kin.n; i++)
+		if (k->kin.list[i].ended)
+			waitpid(k->kin.list[i].pid, NULL, WNOHANG | __WALL);
+	keeper_tell_ended(k);
+}
+
+static const struct leave_ops leave_ops = { .living = living, .frozen = tell_ended };
+
 int keeper_on_survey(struct keeper *k, const struct request *q UNUSED, struct err *e)
 {
 	AUTO_IMAGE struct image *img = NULL;
@@ -102,7 +117,7 @@ int keeper_on_survey(struct keeper *k, const struct request *q UNUSED, struct er
 	if (k->ended)
 		return err_say(e, -ESRCH, "the program has ended");
 	l = look_from(k);
-	rc = leave_survey(&l, living, &img, e);
+	rc = leave_survey(&l, &leave_ops, &img, e);
 	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
 }
 
@@ -118,7 +133,7 @@ int keeper_on_freeze(struct keeper *k, const struct request *q, struct err *e)
 		return rc;
 	l = look_from(k);
 	originfs_leaving(k->fs, true);
-	rc = leave_freeze(&l, living, k->pump, (int)m.drain_ms, &k->leave, e);
+	rc = leave_freeze(&l, &leave_ops, k->pump, (int)m.drain_ms, &k->leave, e);
 	if (rc) {
 		originfs_leaving(k->fs, false);
 		return rc;

@@ -19,6 +19,7 @@
 #include "proxy/target/kin.h"
 #include "proxy/target/originfs.h"
 #include "proxy/target/restore.h"
+#include "proxy/target/receiver.h"
 #include "proxy/target/supervisor.h"
 #include "proxy/twin/pump.h"
 
@@ -41,7 +42,7 @@ struct keeper {
 	struct image *img;
 	struct arrival *arrivals;	/* a process of img each */
 	size_t n_arrivals;
-	int listeners;			/* an epoll set of their filters' listeners */
+	struct receiver receiver;	/* of their system calls */
 	struct restore_shared shared;
 	struct kin kin;
 	pid_t body;			/* the first one's */
@@ -75,6 +76,7 @@ int keeper_say_with_pump(struct keeper *k, unsigned type, const void *payload, s
 /* System calls of the program's processes.  @first: before each; NULL */
 void keeper_hear_programs(struct keeper *k, void (*first)(void *ctx));
 void keeper_reap(struct keeper *k);
+void keeper_tell_ended(struct keeper *k);	/* the origin hears who has ended, and was waited for */
 
 /* ---- keeper_arrive.c, keeper_leave.c ------------------------------------------------------------------ */
 keeper_handler keeper_on_prepare, keeper_on_image, keeper_on_mem_end, keeper_on_go, keeper_on_abort;

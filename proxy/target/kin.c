@@ -127,16 +127,14 @@ struct info {
 #define INFO_EXIT (1u << 3)
 #define GET_INFO _IOWR(0xff, 11, struct info)
 
-/* proc(5): the last field of stat, of one that nobody has waited for yet.  On older kernels, else, 0 */
+/* Once it was waited for, and on older kernels: 0 */
 static int status_of(pid_t pid, int pidfd)
 {
 	struct info info = { .mask = INFO_EXIT };
-	char text[2048], *at;
-	ssize_t n = procfs_read(pid, text, sizeof(text), "stat");
+	int status;
 
-	at = n > 0 ? strrchr(text, ' ') : NULL;
-	if (at)
-		return atoi(at + 1);
+	if (!procfs_exit_status(pid, &status))
+		return status;
 	return !ioctl(pidfd, GET_INFO, &info) && info.mask & INFO_EXIT ? info.exit_code : 0;
 }
 
@@ -287,6 +285,18 @@ static void NORETURN be_stand_in(const struct family *f, pid_t me)
 	stand_in(one ? f->reads[one - f->k->list] : -1, f->k->to_us, name);
 }
 
+static const struct image_kin *child_that_ended(const struct image *tree, pid_t pid)
+{
+	for (size_t p = 0; p < image_processes(tree); p++) {
+		const struct image *img = image_process(tree, p);
+
+		for (size_t i = 0; i < img->n_kin; i++)
+			if (img->kin[i].pid == pid && img->kin[i].ended)
+				return &img->kin[i];
+	}
+	return NULL;
+}
+
 /* A leader of @pgid, in the caller's session, if it has none: its own process has ended, or is elsewhere */
 static void make_group(const struct family *f, pid_t pgid)
 {
@@ -313,9 +323,11 @@ static void join_group(pid_t pgid, pid_t me)
 
 static void NORETURN be_program(const struct family *f, size_t process);
 
-/* A child of the caller's: @moved: the process of the tree that it is, else it is a stand-in */
+/* A child of the caller's: @moved: the process of the tree that it is, else it has ended, or is a stand-in */
 static void make_child(const struct family *f, pid_t pid, pid_t pgid, pid_t session, size_t moved)
 {
+	const struct image_kin *ended = moved ? NULL : child_that_ended(f->tree, pid);
+	siginfo_t si;
 	pid_t child;
 
 	if (pgid != pid && session != pid)
@@ -328,10 +340,17 @@ static void make_child(const struct family *f, pid_t pid, pid_t pgid, pid_t sess
 			join_group(pgid, pid);
 		if (moved)
 			be_program(f, moved);
+		if (ended) {
+			(void)prctl(PR_SET_NAME, ended->comm ? ended->comm : "program");
+			suffer_end((int)ended->status);
+		}
 		be_stand_in(f, pid);
 	}
 	if (child > 0 && pgid == pid && session != pid)
 		setpgid(child, child);
+	/* the program has had its SIGCHLD: this one is the body's, who doesn't care */
+	if (child > 0 && ended && waitid(P_PID, (id_t)child, &si, WEXITED | WNOWAIT))
+		return;
 }
 
 /* Children, those that stayed and those that moved; who leads a group comes first */
@@ -475,7 +494,7 @@ static int want(struct family *f, pid_t pid)
 	struct kin_one *one;
 	int ends[2], *more;
 
-	if (pid <= 1 || is_moved(f, pid) || kin_find(f->k, pid))
+	if (pid <= 1 || is_moved(f, pid) || kin_find(f->k, pid) || child_that_ended(f->tree, pid))
 		return 0;
 	more = realloc(f->reads, (f->k->n + 1) * sizeof(*more));
 	if (!more || pipe2(ends, O_CLOEXEC))
@@ -520,6 +539,26 @@ static int prepare(struct family *f)
 	return rc;
 }
 
+/* When they are waited for, their numbers at the origin are free, too */
+static int know_ended(struct kin *k, const struct image *tree)
+{
+	for (size_t p = 0; p < image_processes(tree); p++) {
+		const struct image *img = image_process(tree, p);
+
+		for (size_t i = 0; i < img->n_kin; i++) {
+			struct kin_one *one = img->kin[i].ended ? add(k, (pid_t)img->kin[i].pid) : NULL;
+
+			if (!one && img->kin[i].ended)
+				return -ENOMEM;
+			if (!one)
+				continue;
+			one->moved = img->kin[i].moved;
+			one->ended = true;
+		}
+	}
+	return 0;
+}
+
 pid_t kin_give_birth(struct kin *k, const struct image *tree, birth_fn *become, void *ctx)
 {
 	struct family f = { .k = k, .tree = tree, .pid = (pid_t)tree->pid, .ppid = (pid_t)tree->ppid,
@@ -545,7 +584,8 @@ pid_t kin_give_birth(struct kin *k, const struct image *tree, birth_fn *become, 
 	for (size_t i = before; i < k->n; i++)
 		close(f.reads[i]);
 	free(f.reads);
-	return first < 0 ? first : got;
+	rc = know_ended(k, tree);
+	return first < 0 ? first : rc ? rc : got;
 }
 
 /* ---- orders ------------------------------------------------------------------------------------------ */
@@ -562,13 +602,14 @@ void kin_end(struct kin *k, pid_t pid, int status)
 	struct order_message m = { .order = ORDER_LIKE, .a = status };
 	struct kin_one *one = kin_find(k, pid);
 
-	if (!one || one->moved)
+	if (!one || one->moved || one->ended)
 		return;
 	/* one that stands stopped hears nothing: it goes on first, as the kin did or would */
 	kill(pid, SIGCONT);
 	if (WIFCONTINUED(status) || !order(k, pid, &m) || WIFSTOPPED(status))
 		return;
-	kin_forget(k, kin_find(k, pid));
+	drop_fd(&one->orders);
+	one->ended = true;
 }
 
 bool kin_kill(struct kin *k, pid_t sender, pid_t to, int sig)

@@ -28,9 +28,9 @@ struct leave {
 };
 
 /* All that moved here moves on: who has lost its parents in between isn't found below the first */
-static int are_all(const struct look *base, size_t n, leave_count *living, struct err *e)
+static int are_all(const struct look *base, size_t n, const struct leave_ops *ops, struct err *e)
 {
-	size_t all = living(base->ctx);
+	size_t all = ops->living(base->ctx);
 
 	if (n >= all)
 		return 0;
@@ -38,7 +38,7 @@ static int are_all(const struct look *base, size_t n, leave_count *living, struc
 		       all - n);
 }
 
-static int survey(const struct look *base, leave_count *living, struct image **out, struct err *e)
+static int survey(const struct look *base, const struct leave_ops *ops, struct image **out, struct err *e)
 {
 	struct reasons why = { 0 };
 	struct look l = *base;
@@ -49,33 +49,33 @@ static int survey(const struct look *base, leave_count *living, struct image **o
 	if (!rc)
 		rc = reasons_to_err(&why, e);
 	if (!rc)
-		rc = are_all(base, image_processes(*out), living, e);
+		rc = are_all(base, image_processes(*out), ops, e);
 	reasons_free(&why);
 	return rc;
 }
 
 /* It runs: processes come and go between the look and the count */
-int leave_survey(const struct look *base, leave_count *living, struct image **out, struct err *e)
+int leave_survey(const struct look *base, const struct leave_ops *ops, struct image **out, struct err *e)
 {
-	int rc = survey(base, living, out, e);
+	int rc = survey(base, ops, out, e);
 
 	for (int i = 0; i < MOST_SURVEYS && rc == -ECHILD; i++) {
 		image_free(take_ptr(*out));
 		if (e)
 			*e = (struct err){ 0 };
-		rc = survey(base, living, out, e);
+		rc = survey(base, ops, out, e);
 	}
 	return rc;
 }
 
 /* ---- streams ----------------------------------------------------------------------------------------------- */
 
-/* Goes on pumping while the program is frozen, until all it wrote has arrived */
+/* Goes on pumping while the program is frozen, until all it wrote, and we told, has arrived */
 static int drain(struct leave *l, struct err *e)
 {
 	int64_t deadline = deadline_in_ms(l->drain_ms);
 
-	while (l->drain_ms > 0 && !pump_drained(l->pump)) {
+	while (l->drain_ms > 0 && !(pump_drained(l->pump) && pump_told(l->pump))) {
 		struct pollfd p = { .fd = pump_fd(l->pump), .events = POLLIN };
 		int more;
 
@@ -144,7 +144,7 @@ static void let_go(struct leave *l)
 	free(l);
 }
 
-int leave_freeze(const struct look *base, leave_count *living, struct pump *pump, int drain_ms, struct leave **out,
+int leave_freeze(const struct look *base, const struct leave_ops *ops, struct pump *pump, int drain_ms, struct leave **out,
 		 struct err *e)
 {
 	struct leave *l = calloc(1, sizeof(*l));
@@ -156,7 +156,9 @@ int leave_freeze(const struct look *base, leave_count *living, struct pump *pump
 	l->drain_ms = drain_ms;
 	rc = tree_freeze(base, true, slot, l, &l->n, e);
 	if (!rc)
-		rc = are_all(base, l->n, living, e);
+		rc = are_all(base, l->n, ops, e);
+	if (!rc)
+		ops->frozen(base->ctx);
 	if (!rc)
 		rc = drain(l, e);
 	if (!rc)

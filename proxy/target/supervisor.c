@@ -34,6 +34,13 @@
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
 #endif
 
+#ifndef ERESTARTSYS		/* the kernel's own: include/linux/errno.h */
+#define ERESTARTSYS 512
+#endif
+#ifndef ERESTARTNOINTR
+#define ERESTARTNOINTR 513
+#endif
+
 struct waiting_call {
 	struct waiting_call *next;
 	struct supervisor *s;
@@ -195,13 +202,19 @@ static void forget(struct waiting_call *w)
 
 /* ---- asked at home ---------------------------------------------------------------------------------------- */
 
+/* Nothing was done, for the sake of a signal: where the kernel never says EINTR, neither do we */
+static void answer_natively(const struct waiting_call *w, int64_t value)
+{
+	answer(w->s, w->id, value == -ERESTARTSYS && w->row->id != CALL_ID_ioctl ? -ERESTARTNOINTR : value);
+}
+
 static void on_shipped(void *ctx, int64_t value, const void *out, size_t len)
 {
 	struct waiting_call *w = ctx;
 
 	if (value >= 0 && w->out && len && write_memory(w->s, w->id, w->tid, w->out, out, len))
 		value = -EFAULT;
-	answer(w->s, w->id, value);
+	answer_natively(w, value);
 	forget(w);
 }
 
@@ -212,7 +225,7 @@ static void on_done_there(void *ctx, int64_t value, const void *out UNUSED, size
 	if (value >= 0)
 		go_on(w->s, w->id);
 	else
-		answer(w->s, w->id, value);
+		answer_natively(w, value);
 	forget(w);
 }
 
@@ -227,7 +240,7 @@ static void on_forked(void *ctx, int64_t value, const void *out UNUSED, size_t l
 	if (rc == FORK_UNUSED || rc == FORK_AGAIN || rc == FORK_LATER)
 		fork_unused(s->asks, (pid_t)value);
 	if (rc == FORK_LATER)
-		rc = -ERESTARTSYS;
+		rc = -ERESTARTNOINTR;
 	if (rc == FORK_AGAIN) {
 		w->ask = ask_home(s->asks, w->pid, w->row->id, 0, w->args, NULL, 0, on_forked, w);
 		if (w->ask)
@@ -235,7 +248,7 @@ static void on_forked(void *ctx, int64_t value, const void *out UNUSED, size_t l
 		rc = -EAGAIN;
 	}
 	if (rc < 0 && rc != FORK_UNUSED)
-		answer(s, w->id, rc);
+		answer_natively(w, rc);
 	forget(w);
 }
 
@@ -405,7 +418,7 @@ static int act(struct waiting_call *w, int64_t *value)
 	return *value ? -1 : 0;
 }
 
-static void handle(struct supervisor *s, const struct seccomp_notif *n)
+void supervisor_handle(struct supervisor *s, const struct seccomp_notif *n)
 {
 	struct waiting_call *w = calloc(1, sizeof(*w));
 	struct place p = { s, w };
@@ -429,21 +442,6 @@ static void handle(struct supervisor *s, const struct seccomp_notif *n)
 	else
 		answer(s, n->id, value);
 	free(w);
-}
-
-void supervisor_hear(struct supervisor *s, void (*first)(void *ctx), void *ctx)
-{
-	struct seccomp_notif n = { 0 };
-
-	/*
-	 * ENOENT: it died before we heard of it.  Soon: until here a signal interrupts its call, which then
-	 * fails with EINTR when the handler has no SA_RESTART
-	 */
-	if (ioctl(s->listener, SECCOMP_IOCTL_NOTIF_RECV, &n))
-		return;
-	if (first)
-		first(ctx);
-	handle(s, &n);
 }
 
 void supervisor_look(struct supervisor *s)

@@ -28,8 +28,9 @@ struct supervisor {
 int supervisor_start(struct supervisor *s, int listener, struct err *e) MUST_CHECK;
 void supervisor_stop(struct supervisor *s);
 
-/* Its listener is readable.  @first is called once a call is taken, before it is looked at; NULL */
-void supervisor_hear(struct supervisor *s, void (*first)(void *ctx), void *ctx);
+/* A call of the program's was received */
+struct seccomp_notif;
+void supervisor_handle(struct supervisor *s, const struct seccomp_notif *n);
 
 /* Callers with a signal to take are let go: those calls are cancelled */
 void supervisor_look(struct supervisor *s);

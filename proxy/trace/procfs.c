@@ -318,3 +318,16 @@ int procfs_stat(pid_t pid, pid_t tid, struct proc_stat *s, struct err *e)
 	s->env_end = f[51];
 	return 0;
 }
+
+/* proc(5): the last field of stat */
+int procfs_exit_status(pid_t pid, int *status)
+{
+	char text[2048], *at;
+	ssize_t n = procfs_read(pid, text, sizeof(text), "stat");
+
+	at = n > 0 ? strrchr(text, ' ') : NULL;
+	if (!at)
+		return n < 0 ? (int)n : -EPROTO;
+	*status = atoi(at + 1);
+	return 0;
+}

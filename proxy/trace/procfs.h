@@ -76,6 +76,9 @@ struct proc_stat {
 };
 int procfs_stat(pid_t pid, pid_t tid, struct proc_stat *s, struct err *e) MUST_CHECK;
 
+/* Of a process that has ended and wasn't waited for: as wait(2) will give it.  0 of another user's */
+int procfs_exit_status(pid_t pid, int *status) MUST_CHECK;
+
 /* @fmt, relative to /proc/PID/, is read whole into @buf with a NUL; length or negative errno */
 ssize_t procfs_read(pid_t pid, void *buf, size_t size, const char *fmt, ...) PRINTF(4, 5) MUST_CHECK;
 int procfs_link(pid_t pid, char *buf, size_t size, const char *fmt, ...) PRINTF(4, 5) MUST_CHECK;

@@ -46,3 +46,15 @@ row_leaves_children() {
 	ended_with "exit 0" && touch "$(outside "$D")/go-on" && until_true test -e "$(outside "$D")/drained" &&
 		[ "$(grep -c '^late' "$OUT")" = 50000 ]
 }
+
+# What has ended and wasn't waited for is waited for elsewhere.  @1: - or --tree
+row_ended() {
+	start_program hosta "${@:2}" && wait_for "$OUT" '^ready$' || return
+	if [ "$1" = --tree ]; then
+		mm hosta --tree "$P" hostb && runs_on hostb "$P" || return
+	else
+		move hostb || return
+	fi
+	say more && wait_for "$OUT" '^more 2$' && move hostc && say more && wait_for "$OUT" '^more 3$' || return
+	home && say more && wait_for "$OUT" '^more 4$' && say wait && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
+}

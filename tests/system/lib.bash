@@ -371,6 +371,7 @@ end_program() {
 
 # test_over - for teardown(): show what happened when it failed, leave nothing
 test_over() {
+	[ -z "${BATS_TEST_COMPLETED:-}" ] && [ -n "${HOLD:-}" ] && sleep $HOLD
 	local i host failed=0
 	[ -n "${HOSTS_DIR:-}" ] || return 0
 	if [ -z "${BATS_TEST_COMPLETED:-}" ] && [ -z "${BATS_TEST_SKIPPED:-}" ]; then

@@ -105,6 +105,14 @@ static void queue_put(struct queue *q, pid_t pid, const void *p, size_t len)
 	q->end = &w->next;
 }
 
+static bool waits(const struct queue *q, uint32_t pid)
+{
+	for (const struct waiting *w = q->first; w; w = w->next)
+		if (w->pid == pid)
+			return true;
+	return false;
+}
+
 static void queue_pop(struct queue *q)
 {
 	struct waiting *w = q->first;
@@ -427,9 +435,14 @@ static void on_continued(struct hub *h, const void *p, size_t len)
 }
 
 /* What the program wrote before it stopped or ended is there when its parent hears of it */
-static void flush_after(struct hub *h)
+static bool is_flushed(struct hub *h)
 {
-	while (h->after.first && !h->held && (h->n > 1 ? pump_flushed(h->pump) : pump_written(h->pump))) {
+	return !h->held && (h->n > 1 ? pump_flushed(h->pump) : pump_written(h->pump));
+}
+
+static void tell_after(struct hub *h)
+{
+	while (h->after.first) {
 		struct waiting *w = h->after.first;
 		struct one *o = find(h, (pid_t)w->pid);
 		struct wire_exited exited;
@@ -437,7 +450,9 @@ static void flush_after(struct hub *h)
 		const void *p;
 
 		if (o && !wire_unpack(w->bytes, w->len, &head, &p)) {
-			if (head.type == WIRE_EXITED && !wire_get_exited(p, head.length, &exited))
+			if (head.type == WIRE_REAPED)
+				to_all(h, w->bytes, w->len);
+			else if (head.type == WIRE_EXITED && !wire_get_exited(p, head.length, &exited))
 				tell_to_end(h, o, &exited);
 			else
 				to_deputy(o, w->bytes, w->len);
@@ -453,7 +468,8 @@ static void hold(struct hub *h, bool on)
 	ssize_t n = wire_put_deputy_has(payload, sizeof(payload), &ask);
 
 	n = n < 0 ? n : wire_pack(buf, sizeof(buf), WIRE_DEPUTY_HAS, 0, payload, (size_t)n);
-	flush_after(h);		/* the keeper has seen to it that all is written */
+	if (on)
+		tell_after(h);	/* the keeper has seen to it that all is written */
 	pump_hold(h->pump, on);
 	h->held = on;
 	if (!on) {
@@ -489,12 +505,15 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 	struct wire_deputy_hold m;
 	struct wire_hub_quit quit;
 	struct wire_exited exited;
+	struct wire_reaped reaped;
 	struct wire_call call;
 	uint32_t pid;
 	struct one *o;
 
 	if (type == WIRE_CONTINUED) {
 		on_continued(h, p, len);
+	} else if (n > 0 && type == WIRE_REAPED && !wire_get_reaped(p, len, &reaped) && waits(&h->after, reaped.pid)) {
+		queue_put(&h->after, (pid_t)reaped.pid, buf, (size_t)n);	/* never before its EXITED */
 	} else if (type == WIRE_DROP || type == WIRE_REAPED || type == WIRE_DEPUTY_LOST) {
 		if (n > 0)
 			to_all(h, buf, (size_t)n);
@@ -747,7 +766,8 @@ static void turn(struct hub *h)
 	}
 	if (p[1].revents && pump_run(h->pump) < 0)
 		_exit(EXIT_BROKEN);
-	flush_after(h);
+	if (is_flushed(h))
+		tell_after(h);
 	refuse_unanswered(h);
 	if (!h->up)
 		settle(h);

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,7 +19,6 @@
 #include "common/sock.h"
 #include "common/wire.h"
 #include "proxy/origin/look.h"
-#include "proxy/target/body.h"
 #include "proxy/target/leave.h"
 #include "proxy/trace/procfs.h"
 
@@ -158,6 +158,17 @@ int keeper_on_thaw(struct keeper *k, const struct request *q UNUSED, struct err 
 	return keeper_say(k, WIRE_RUNNING, buf, wire_put_running(buf, sizeof(buf), &reply), NULL, 0);
 }
 
+/*
+ * Everybody in here dies, and has died when this returns.  The end of the keeper would kill them too, but
+ * not before it has let go of its tracees: they would run on for a moment (exit_notify() of kernel/exit.c)
+ */
+static void kill_all(void)
+{
+	kill(-1, SIGKILL);
+	while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
+		;
+}
+
 /* The frozen copy dies: from here on the program is elsewhere */
 int keeper_on_discard(struct keeper *k, const struct request *q UNUSED, struct err *e UNUSED)
 {
@@ -166,8 +177,7 @@ int keeper_on_discard(struct keeper *k, const struct request *q UNUSED, struct e
 
 	/* who waits for an answer of ours in there couldn't die */
 	originfs_free(take_ptr(k->fs));
-	if (!k->ended)
-		body_kill(k->body);
+	kill_all();
 	k->quit = true;
 	return keeper_say(k, WIRE_DISCARDED, buf, wire_put_discarded(buf, sizeof(buf), &reply), NULL, 0);
 }

@@ -383,7 +383,7 @@ test_over() {
 		done
 		[ -z "${D:-}" ] || {
 			echo "---- $D"
-			tail -n 5 "$OUT" "$(outside "$D")/err" "$(outside "$D")/start.log"
+			tail -n 20 "$OUT" "$(outside "$D")/err" "$(outside "$D")/start.log"
 			cat "$(outside "$D")/status" 2>/dev/null
 		}
 	fi

@@ -85,3 +85,13 @@ row_tree_make() {
 	done
 	rm -rf "$SHARED/there" "$SHARED/here"
 }
+
+# Many processes that never pause: each is in one place at a time
+row_tree_once() {
+	local i
+	start_program hosta "$@" && wait_for "$OUT" '^ready$' && move_tree hostb || return
+	for i in 1 2 3; do
+		move hostc && move hostb || return
+	done
+	home && say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
+}

@@ -1,0 +1,46 @@
+# once.py - Many processes that each count into a file of their own, as fast as they can
+#
+#	once.py DIRECTORY
+#
+# Whatever runs twice for a moment shows: a number would be there twice.  "stop" ends them.
+import os
+import shutil
+import sys
+import tempfile
+
+CHILDREN = 12
+
+
+def count(path):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    parent = os.getppid()
+    n = 0
+    while os.getppid() == parent:
+        n += 1
+        os.write(fd, b"%d\n" % n)
+        if n % 100 == 0 and os.path.exists("stop"):
+            os._exit(0)
+
+
+os.chdir(tempfile.mkdtemp(dir=sys.argv[1]))
+for i in range(CHILDREN):
+    if not os.fork():
+        count("count.%d" % i)
+        os._exit(1)
+print("ready", flush=True)
+for line in sys.stdin:
+    print(line.strip(), flush=True)
+    if line == "stop\n":
+        break
+open("stop", "w").close()
+for i in range(CHILDREN):
+    pid, status = os.wait()
+    if status:
+        sys.exit("process %d ended with status %#x" % (pid, status))
+for i in range(CHILDREN):
+    numbers = open("count.%d" % i).read().split()
+    if numbers != [str(n + 1) for n in range(len(numbers))]:
+        wrong = next(k for k, n in enumerate(numbers) if n != str(k + 1))
+        sys.exit("count.%d: %s where %d is due" % (i, numbers[wrong], wrong + 1))
+shutil.rmtree(os.getcwd())
+print("ok", flush=True)

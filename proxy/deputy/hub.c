@@ -82,6 +82,9 @@ struct hub {
 	int alone;			/* looks without a session and without a deputy */
 	struct one *list;
 	size_t n;
+	struct pollfd *polled;		/* three of ours, then the deputies' */
+	pid_t *polled_pids;
+	size_t polled_size;
 	struct queue unanswered;	/* ids of calls whose deputies are gone */
 	struct queue after;		/* EXITED and STOPPED, until what came before is written */
 	uint8_t in[WIRE_LOCAL_MAX], out[WIRE_LOCAL_MAX], state[WIRE_CHUNK];
@@ -732,12 +735,31 @@ static bool is_over(struct hub *h)
 	return h->lost || (h->up && (h->finished || pump_told(h->pump)) && pump_written(h->pump));
 }
 
+/* How many deputies we can poll: all, but without memory the first ones */
+static size_t make_polled(struct hub *h)
+{
+	size_t size = h->n + 64;
+
+	if (h->n > h->polled_size || !h->polled) {
+		struct pollfd *p = realloc(h->polled, (3 + size) * sizeof(*p));
+		pid_t *pids = realloc(h->polled_pids, size * sizeof(*pids));
+
+		h->polled = p ? p : h->polled;
+		h->polled_pids = pids ? pids : h->polled_pids;
+		if (p && pids)
+			h->polled_size = size;
+	}
+	if (!h->polled || !h->polled_pids)
+		_exit(EXIT_BROKEN);
+	return MIN(h->n, h->polled_size);
+}
+
 static void turn(struct hub *h)
 {
-	struct pollfd p[3 + 1024];
-	size_t most = MIN(h->n, ARRAY_SIZE(p) - 3);
+	size_t most = make_polled(h);
 	bool room = pump_room(h->pump) > 1;
-	pid_t pids[1024];
+	struct pollfd *p = h->polled;
+	pid_t *pids = h->polled_pids;
 
 	p[0] = (struct pollfd){ .fd = h->deaf ? -1 : h->listener, .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = pump_fd(h->pump), .events = POLLIN };

@@ -143,7 +143,7 @@ static int add(struct hub *h, pid_t pid, int sock)
 	if (o) {		/* it is back, from a way home that failed */
 		drop_fd(&o->sock);
 		o->sock = sock;
-		o->left = false;
+		o->left = o->killed = false;
 		return 0;
 	}
 	more = realloc(h->list, (h->n + 1) * sizeof(*more));
@@ -285,14 +285,15 @@ static void deputy_left(struct hub *h, struct one *o)
 		say_held(h);
 		return;
 	}
-	if (o->told_to_end || !h->up || h->lost) {
+	if (o->told_to_end || h->lost) {
 		forget(h, o);
 		return;
 	}
 	leave_calls(h, o);
 	drop_fd(&o->sock);
 	o->killed = true;
-	tell_killed(h, o->pid);
+	if (h->up)		/* else it's told when we know that COMMIT happened */
+		tell_killed(h, o->pid);
 }
 
 /* ---- from the deputies ------------------------------------------------------------------------------ */
@@ -313,6 +314,14 @@ static void took_has(struct hub *h, const void *p, size_t len)
 	say_held(h);
 }
 
+static void come_up(struct hub *h)
+{
+	for (size_t i = 0; i < h->n && !h->up; i++)
+		if (h->list[i].killed)
+			tell_killed(h, h->list[i].pid);
+	h->up = true;
+}
+
 static void from_deputy(struct hub *h, struct one *o, const struct wire_head *head, const void *p, size_t len, int *fd)
 {
 	struct wire_hub_join join;
@@ -322,7 +331,7 @@ static void from_deputy(struct hub *h, struct one *o, const struct wire_head *he
 		call_answered(o, result.id);
 	switch (head->type) {
 	case WIRE_DEPUTY_UP:
-		h->up = true;
+		come_up(h);
 		break;
 	case WIRE_DEPUTY_HAS:
 		took_has(h, p, len);

@@ -461,14 +461,14 @@ static void tell_after(struct hub *h)
 		struct wire_head head;
 		const void *p;
 
-		if (o && !wire_unpack(w->bytes, w->len, &head, &p)) {
-			if (head.type == WIRE_REAPED)
-				to_all(h, w->bytes, w->len);
-			else if (head.type == WIRE_EXITED && !wire_get_exited(p, head.length, &exited))
-				tell_to_end(h, o, &exited);
-			else
-				to_deputy(o, w->bytes, w->len);
-		}
+		if (wire_unpack(w->bytes, w->len, &head, &p))
+			head.type = 0;
+		if (head.type == WIRE_REAPED)
+			to_all(h, w->bytes, w->len);
+		else if (o && head.type == WIRE_EXITED && !wire_get_exited(p, head.length, &exited))
+			tell_to_end(h, o, &exited);
+		else if (o && head.type)
+			to_deputy(o, w->bytes, w->len);
 		queue_pop(&h->after);
 	}
 }

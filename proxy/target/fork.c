@@ -124,7 +124,7 @@ static int call_once(pid_t tid, struct user_regs_struct r, long nr, uint64_t a, 
  */
 static int undo(pid_t tid, pid_t child)
 {
-	struct user_regs_struct r;
+	struct user_regs_struct r = { 0 };
 	bool stopped = false;
 	uint64_t mask;
 	int status, rc = tracee_get_sigmask(tid, &mask);

@@ -429,16 +429,16 @@ static int on_resume(struct guest *g, struct err *e)
 
 static const struct step {
 	unsigned type;
+	bool serves;			/* from here on the link is served */
 	const char *stage;		/* a name for MMIGRATE_FAULT */
 	int (*handle)(struct guest *g, struct err *e);
-	bool serves;			/* from here on the link is served */
 } steps[] = {
-	{ WIRE_OFFER,	"target: checking",		on_offer,	false },
-	{ WIRE_CLOCK,	"target: telling the time",	on_clock,	false },
-	{ WIRE_PREPARE, "target: preparing",		on_prepare,	false },
-	{ WIRE_IMAGE,	"target: rebuilding",		on_image,	false },
-	{ WIRE_MEM_END, "target: finishing",		on_mem_end,	true },
-	{ WIRE_RESUME,	"target: resuming a session",	on_resume,	true },
+	{ WIRE_OFFER,	false,	"target: checking",		on_offer },
+	{ WIRE_CLOCK,	false,	"target: telling the time",	on_clock },
+	{ WIRE_PREPARE, false,	"target: preparing",		on_prepare },
+	{ WIRE_IMAGE,	false,	"target: rebuilding",		on_image },
+	{ WIRE_MEM_END, true,	"target: finishing",		on_mem_end },
+	{ WIRE_RESUME,	true,	"target: resuming a session",	on_resume },
 };
 
 /* Pages land where they belong; the buffer is reused for each frame */

@@ -55,7 +55,7 @@ static int clock_of_cpu(int cpu, int64_t *to_monotonic)
 {
 	cpu_set_t before, one;
 	uint64_t ignored;
-	int64_t mine;
+	int64_t mine = 0;
 	int rc;
 
 	CPU_ZERO(&one);

@@ -55,8 +55,8 @@ make_project() {
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-static int table_$i[1000];
-$(for k in $(seq 120); do echo "int f_${i}_$k(int a, const char *s) { for (int i = 0; i < a % $k + 3; i++) table_$i[i % 1000] += (int)strlen(s) * i + $k; return table_$i[a % 1000] ^ $((i * k)); }"; done)
+static int table_${i}[1000];
+$(for k in $(seq 120); do echo "int f_${i}_$k(int a, const char *s) { for (int i = 0; i < a % $k + 3; i++) table_${i}[i % 1000] += (int)strlen(s) * i + $k; return table_${i}[a % 1000] ^ $((i * k)); }"; done)
 int part_$i(void) { int sum = 0; $(for k in $(seq 120); do echo "sum += f_${i}_$k($k, \"x\");"; done) return sum; }
 C
 	done
@@ -86,6 +86,7 @@ row_tree_make() {
 	rm -rf "$SHARED/there" "$SHARED/here"
 }
 
+# shellcheck disable=SC2034,SC2120	# faults.bash reads FAMILY, and says how many
 # many_start [CHILDREN] - processes that never pause.  Sets COUNTER, the file of one of them, and FAMILY, their numbers
 many_start() {
 	local dir

@@ -197,12 +197,21 @@ static int walk_area_of(struct walk *s, const struct image *img, const struct im
 	return walk_area(s, v->start, v->end, e);
 }
 
+static int walk_segment(struct walk *s, const struct image_object *o, size_t index, struct err *e)
+{
+	uint64_t end = o->via + ((o->size + PAGE - 1) & ~(PAGE - 1));
+
+	return o->whole && o->via ? walk_range(s, (uint32_t)index + 1, 0, o->via, end, e) : 0;
+}
+
 /* A memfd that isn't mapped, or not wholly: its content by a descriptor */
 static int walk_object(struct walk *s, const struct image *img, size_t index, struct err *e)
 {
 	char path[64];
 	int rc = 0;
 
+	if (img->objects[index].sysv)
+		return walk_segment(s, &img->objects[index], index, e);
 	for (size_t i = 0; i < img->n_fds; i++) {
 		const struct image_open *o = &img->opens[img->fds[i].open];
 		AUTO_FD int fd = -1;
@@ -236,7 +245,8 @@ static bool travels(const struct image *img, const struct image_vma *v)
 	case VMA_FILE:
 		return !v->shared || img->files[v->file].ship;
 	case VMA_OBJECT:
-		return !img->objects[v->file].memfd;	/* memfds go by descriptor, below */
+		/* memfds go by descriptor, below; segments from where all of each is attached */
+		return !img->objects[v->file].memfd && !img->objects[v->file].sysv;
 	case VMA_VDSO:
 	case VMA_VVAR:
 	case VMA_VSYSCALL:
@@ -270,7 +280,8 @@ int mem_walk(pid_t pid, const struct image *img, mem_pages_fn *give, void *ctx, 
 	for (size_t i = 0; i < img->n_vmas && !rc; i++) {
 		const struct image_vma *v = &img->vmas[i];
 
-		if (travels(img, v) || (v->kind == VMA_OBJECT && !has_descriptor(img, (size_t)v->file)))
+		if (travels(img, v) || (v->kind == VMA_OBJECT && !img->objects[v->file].sysv &&
+					!has_descriptor(img, (size_t)v->file)))
 			rc = walk_area_of(&s, img, v, e);
 	}
 	for (size_t i = 0; i < img->n_objects && !rc; i++)

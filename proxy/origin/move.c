@@ -225,6 +225,8 @@ static int stage_bring(void *ctx, struct err *e)
 	rc = origin_note_session(o, NULL, e);
 	for (size_t i = 0; i < o->n_frozen && !rc; i++)
 		rc = bring_one(o, i, path, e);
+	if (!rc)
+		rc = hub_segments(o->hub, o->freeze.img, HUB_SEGMENTS_HOLD, e);
 	return rc ? rc : hub_attach(o, e);
 }
 

@@ -62,3 +62,23 @@ row_segments_killed() {
 	on hosta kill -KILL "$P" && ended_with "signal 9" && until_true segments_on hosta 3 && segments_on hostb 0 || return
 	clear_segments && no_segments
 }
+
+# An mproxy that was started again doesn't know its predecessor's session, which is ended: a new one takes over
+new_session() {
+	local said
+	said=$(mm hosta home "$P" 2>&1) && return 1
+	on hosta kill -KILL "$(sed -n "s/.*after 'kill \([0-9]*\)'.*/\1/p" <<<"$said")"
+}
+
+# A way that fails is undone: what was attached for it isn't any more
+row_segments_undone() {
+	clear_segments && mproxy_fault hosta "waiting for the target=fail" && start_program hosta "$@" && goes_on || return
+	! mm hosta --tree "$P" hostb && goes_on && runs_on hosta "$P" || return
+	mproxy_fault hosta "handing over=fail" && ! mm hosta --tree "$P" hostb && goes_on || return
+	mproxy_fault hosta "home: handing over=fail" && move_tree hostb && goes_on && tells new || return
+	! mm hosta home "$P" && goes_on && runs_on hostb "$P" || return
+	! mm hosta home "$P" && goes_on && runs_on hostb "$P" || return
+	mproxy_fault hosta "" && new_session && until_true home 2>/dev/null && goes_on && tells remove && tells new || return
+	move_tree hostb && goes_on && tells remove && home && goes_on || return
+	say stop && ended_with "exit 0" && counted "$OUT" && [ "$(tail -n 1 "$OUT")" = ok ] && no_segments
+}

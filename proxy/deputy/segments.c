@@ -17,7 +17,7 @@
 
 #define HUGE (SHM_HUGETLB | 0x3f << 26)	/* shmget(2): the size of its pages is in the flags, too */
 
-static struct segment *find(struct segments *s, int id)
+static struct segment *segment_of(struct segments *s, int id)
 {
 	for (size_t i = 0; i < s->n; i++)
 		if (s->list[i].id == id)
@@ -25,9 +25,9 @@ static struct segment *find(struct segments *s, int id)
 	return NULL;
 }
 
-static int hold(struct segments *s, int id)
+static int hold_segment(struct segments *s, int id)
 {
-	struct segment *more = find(s, id);
+	struct segment *more = segment_of(s, id);
 	void *at;
 
 	if (more)
@@ -60,7 +60,7 @@ int segments_take(struct segments *s, const struct wire_hub_segments *m)
 	while (m->what && bytes_left(&b) && !b.bad && !rc) {
 		int id = (int)bytes_get_le(&b, 4);
 
-		rc = m->what == 1 ? hold(s, id) : find(s, id) ? 0 : -ENOENT;
+		rc = m->what == 1 ? hold_segment(s, id) : segment_of(s, id) ? 0 : -ENOENT;
 	}
 	return rc ? rc : b.bad ? -EBADMSG : 0;
 }
@@ -81,7 +81,7 @@ int64_t segments_make(key_t key, size_t size, int flags)
 /* The program removed one: it is ours alone from here on */
 int64_t segments_remove(struct segments *s, int id)
 {
-	if (!find(s, id))
+	if (!segment_of(s, id))
 		return -EINVAL;
 	return shmctl(id, IPC_RMID, NULL) ? -errno : 0;
 }

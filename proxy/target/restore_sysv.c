@@ -3,8 +3,8 @@
  * restore_sysv.c - System V shared memory: made again under its number, filled, attached by the body itself
  *
  * At a target each segment is made in the program's IPC namespace.  At home it is still there: the hub
- * holds it (proxy/deputy/segments.c).  Its pages arrive in a memfd, as those of other shared memory do:
- * whoever receives them is in another IPC namespace, and the areas may be read-only or not all of it.
+ * holds it (proxy/deputy/segments.c).  Its pages arrive as the first process's memory, if that may write to all
+ * of it, or else in a memfd, as those of other shared memory do: whoever receives them is in another IPC namespace.
  */
 #include "proxy/target/restore.h"
 
@@ -29,6 +29,20 @@ static uint64_t size_of(const struct image_object *o)
 	return (o->size + PAGE - 1) & ~(PAGE - 1);
 }
 
+/* What is in it is older than what comes, and pages of zeros don't travel */
+static int empty(const struct image_object *o, struct err *e)
+{
+	void *at = shmat((int)o->inode, NULL, 0);
+	int rc;
+
+	if (at == (void *)-1)
+		return err_set(e, -errno, "attach the System V shared memory segment %d", (int)o->inode);
+	rc = madvise(at, size_of(o), MADV_REMOVE) ? -errno : 0;
+	if (shmdt(at))
+		rc = rc ? rc : -errno;
+	return rc ? err_set(e, rc, "empty the System V shared memory segment %d", (int)o->inode) : 0;
+}
+
 static int find_at_home(const struct image_object *o, struct err *e)
 {
 	struct shmid_ds ds;
@@ -38,7 +52,7 @@ static int find_at_home(const struct image_object *o, struct err *e)
 	if (ds.shm_segsz != o->size)
 		return err_say(e, -ESTALE, "the System V shared memory segment %d has %zu bytes at home, not %llu",
 			       (int)o->inode, ds.shm_segsz, (unsigned long long)o->size);
-	return 0;
+	return empty(o, e);
 }
 
 int restore_segment(const struct restore *s, const struct image_object *o, struct err *e)
@@ -167,8 +181,7 @@ static int copy_content(int from, char *to, off_t len)
 	return rc;
 }
 
-/* What was in it at home is older than what comes: pages of zeros don't travel */
-static int fill_segment(const struct restore *s, const struct image_object *o, int from, struct err *e)
+static int fill_segment(const struct image_object *o, int from, struct err *e)
 {
 	size_t len = size_of(o);
 	char *to = shmat((int)o->inode, NULL, 0);
@@ -176,9 +189,7 @@ static int fill_segment(const struct restore *s, const struct image_object *o, i
 
 	if (to == (void *)-1)
 		return err_set(e, -errno, "attach the System V shared memory segment %d", (int)o->inode);
-	rc = s->home && madvise(to, len, MADV_REMOVE) ? -errno : 0;
-	if (!rc)
-		rc = copy_content(from, to, (off_t)len);
+	rc = copy_content(from, to, (off_t)len);
 	if (shmdt(to))
 		rc = rc ? rc : -errno;
 	return rc ? err_set(e, rc, "fill the System V shared memory segment %d", (int)o->inode) : 0;
@@ -222,7 +233,7 @@ int restore_segments(struct restore *s, struct err *e)
 		if (!to || to->filled)
 			continue;
 		to->filled = true;
-		rc = fill_segment(s, o, to->fd, e);
+		rc = fill_segment(o, to->fd, e);
 		if (!rc)
 			rc = settle_segment(s, o, e);
 	}

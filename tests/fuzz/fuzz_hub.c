@@ -105,7 +105,7 @@ static void end(struct world *w)
 	for (int i = 0; i < DEPUTIES; i++)
 		drop_fd(&w->far[i]);
 	pump_free(w->h->pump);
-	if (segments_take(&w->h->segments, &(struct wire_hub_segments){ .what = 0 }))
+	if (segments_take(&w->h->segments, &(struct wire_hub_segments){ .ids = { "", 0 } }))
 		abort();
 	free(w->h->list);
 	free(w->h);

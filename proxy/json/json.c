@@ -65,9 +65,9 @@ static const json *twice_in(const json *obj, size_t n, const json **sorted)
 		return NULL;
 	for (const json *j = obj->child; j; j = j->next)
 		if (j == twin[0] || j == twin[-1])
-			for (j = j->next; j; j = j->next)
-				if (j == twin[0] || j == twin[-1])
-					return j;
+			for (const json *k = j->next; k; k = k->next)
+				if (k == twin[0] || k == twin[-1])
+					return k;
 	return NULL;
 }
 
@@ -551,7 +551,7 @@ bool json_is_null(const json *j)
 
 const json *json_first(const json *j)
 {
-	return cJSON_IsObject(j) || cJSON_IsArray(j) ? j->child : NULL;
+	return j && (cJSON_IsObject(j) || cJSON_IsArray(j)) ? j->child : NULL;
 }
 
 const json *json_next(const json *j)

@@ -181,15 +181,6 @@ static bool segment_comes(const struct home *h, const struct image_object *o)
 	return false;
 }
 
-/* All of them come with the first process */
-static bool has_segments(const struct image *img)
-{
-	for (size_t i = 0; i < img->n_objects; i++)
-		if (img->objects[i].whole)
-			return true;
-	return false;
-}
-
 /* Only what the hub has kept for the program: all else of this user's is none of a peer's business */
 static int check_segments(struct home *h, struct err *e)
 {
@@ -200,7 +191,7 @@ static int check_segments(struct home *h, struct err *e)
 		for (size_t k = 0; k < h->list[i].img->n_objects && !rc; k++)
 			if (h->list[i].img->objects[k].sysv && !segment_comes(h, &h->list[i].img->objects[k]))
 				rc = err_say(e, -EINVAL, "the image names a System V shared memory segment that it doesn't have");
-	if (rc || !has_segments(h->img))
+	if (rc || !hub_has_segments(h->img))
 		return rc;
 	hub = hub_call(h->o, e);
 	if (hub < 0)
@@ -700,25 +691,13 @@ static void await_ended(const struct home *h)
 	}
 }
 
-/* The program has its segments attached: those that it has removed go, and it counts its own attachments only */
-static void let_segments_go(struct home *h)
-{
-	AUTO_FD int hub = -1;
-
-	if (!has_segments(h->img))
-		return;		/* those that it has no more go with the hub */
-	hub = hub_call(h->o, NULL);
-	if (hub < 0 || hub_segments(hub, NULL, HUB_SEGMENTS_DROP, NULL))
-		log_debug("the hub keeps its System V shared memory until it ends");
-}
-
 static int stage_go(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
 	int rc = 0;
 
 	requeue(h);
-	let_segments_go(h);
+	hub_drop_segments(h->o, h->img);	/* the program has its own, and counts its own attachments only */
 	hub_quit(h->o);		/* its copies of the program's pipe ends go */
 	await_ended(h);
 	h->o->home = true;

@@ -211,6 +211,26 @@ int hub_segments(int hub, const struct image *img, uint32_t what, struct err *e)
 	return ask(hub, WIRE_HUB_SEGMENTS, buf, wire_put_hub_segments(buf, n * 4 + 64, &m), NULL, 0, e);
 }
 
+/* All of them come with the first process */
+bool hub_has_segments(const struct image *img)
+{
+	for (size_t i = 0; i < img->n_objects; i++)
+		if (img->objects[i].whole)
+			return true;
+	return false;
+}
+
+void hub_drop_segments(struct origin *o, const struct image *img)
+{
+	AUTO_FD int hub = -1;
+
+	if (!hub_has_segments(img))
+		return;
+	hub = hub_call(o, NULL);
+	if (hub < 0 || hub_segments(hub, NULL, HUB_SEGMENTS_DROP, NULL))
+		log_debug("the hub keeps the program's System V shared memory until it ends");
+}
+
 int hub_hello(int hub, struct err *e)
 {
 	struct wire_hub_hello m = { .version = WIRE_NEWEST };

@@ -234,6 +234,7 @@ static void undo_bring(void *ctx)
 {
 	struct origin *o = ctx;
 
+	hub_drop_segments(o, o->freeze.img);
 	for (size_t i = o->n_frozen; i-- > 0;)
 		if (handover_of(o, i)->f)
 			handover_back(handover_of(o, i));

@@ -15,7 +15,7 @@
 #include "common/scope.h"
 #include "proxy/deputy/deputy.h"
 
-#define HUGE (SHM_HUGETLB | 0x3f << 26)	/* shmget(2): the size of its pages is in the flags, too */
+#define HUGE_PAGES (SHM_HUGETLB | (int)(0x3fu << 26))	/* shmget(2): the size of its pages is in the flags, too */
 
 static struct segment *segment_of(struct segments *s, int id)
 {
@@ -65,7 +65,7 @@ int segments_take(struct segments *s, const struct wire_hub_segments *m)
 	return rc ? rc : b.bad ? -EBADMSG : 0;
 }
 
-/* In the deputy of the process that makes it: it will be known as its own.  A key that is taken is somebody's who stayed */
+/* In the deputy of the process that makes it: it is known as its own.  A key that is taken is somebody's who stayed */
 int64_t segments_make(key_t key, size_t size, int flags)
 {
 	int id;
@@ -74,7 +74,7 @@ int64_t segments_make(key_t key, size_t size, int flags)
 		return -ENOSYS;
 	if (key != IPC_PRIVATE && !(flags & IPC_CREAT))
 		return -ENOENT;
-	id = shmget(key, size, (flags & ~HUGE) | IPC_CREAT | IPC_EXCL);
+	id = shmget(key, size, (flags & ~HUGE_PAGES) | IPC_CREAT | IPC_EXCL);
 	return id >= 0 ? id : errno == EEXIST ? -ENOSYS : -errno;
 }
 

@@ -158,8 +158,8 @@ static bool is_own(const struct look *l, const struct sysv_segment *s)
 		return true;
 	reasons_add(l->why, REASON_SYSV_SHM, NULL,
 		    "the System V shared memory segment %d (key %#x) is uid %u's, gid %u's and has the mode %o: only one that "
-		    "is the program's own, and that it may read and write, can be made again", s->id, (unsigned)s->key, s->uid, s->gid,
-		    s->mode & 0777);
+		    "is the program's own, and that it may read and write, can be made again", s->id, (unsigned)s->key,
+		    s->uid, s->gid, s->mode & 0777);
 	return false;
 }
 
@@ -241,11 +241,11 @@ static void look_others(struct look *l)
 	int id;
 
 	if (sysv_used_semaphores(moves, l, &id, &key))
-		reasons_add(l->why, REASON_SYSV_IPC, NULL, "the program uses the System V semaphores %d (key %#x), which stay here",
-			    id, (unsigned)key);
+		reasons_add(l->why, REASON_SYSV_IPC, NULL,
+			    "the program uses the System V semaphores %d (key %#x), which stay here", id, (unsigned)key);
 	if (sysv_used_queues(moves, l, &id, &key))
-		reasons_add(l->why, REASON_SYSV_IPC, NULL, "the program uses the System V message queue %d (key %#x), which stays here",
-			    id, (unsigned)key);
+		reasons_add(l->why, REASON_SYSV_IPC, NULL,
+			    "the program uses the System V message queue %d (key %#x), which stays here", id, (unsigned)key);
 }
 
 int look_sysv(struct look *looks, size_t n, struct err *e)

@@ -325,7 +325,7 @@ int peers_unpin(const char *state_dir, const char *name, struct err *e)
 	const struct peer *old;
 	size_t i;
 
-	if (dirfd < 0)
+	if (dirfd < 0 || !ps)
 		return dirfd;
 	old = peers_find(ps, name);
 	if (!old)

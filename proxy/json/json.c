@@ -57,7 +57,7 @@ static const json *twice_in(const json *obj, size_t n, const json **sorted)
 
 	for (const json *j = obj->child; j; j = j->next)
 		sorted[i++] = j;
-	qsort(sorted, n, sizeof(*sorted), compare_names);
+	qsort(sorted, n, sizeof(const json *), compare_names);
 	for (i = 1; i < n && !twin; i++)
 		if (!compare_names(&sorted[i - 1], &sorted[i]))
 			twin = &sorted[i];
@@ -95,7 +95,7 @@ static int find_twice(const json *j, struct way *w)
 	if (!n)
 		return 0;
 	if (cJSON_IsObject(j)) {
-		AUTO_FREE const json **sorted = calloc(n, sizeof(*sorted));
+		AUTO_FREE const json **sorted = calloc(n, sizeof(const json *));
 		const json *twice;
 
 		if (!sorted)

@@ -367,6 +367,19 @@ static bool fork_here(struct calls *c, uint64_t id)
 	return true;
 }
 
+/* The hub holds it before anybody hears of it */
+static void make_segment(struct calls *c, const struct wire_call *m)
+{
+	int64_t value = segments_make((key_t)m->a0, m->a1, (int)m->a2);
+	uint32_t id = (uint32_t)value;
+	struct wire_hub_segments hold = { .what = 1, .ids = { &id, sizeof(id) } };
+
+	if (value >= 0 && deputy_tell(c->d, WIRE_HUB_SEGMENTS, c->buf,
+				      wire_put_hub_segments(c->buf, sizeof(c->buf), &hold), -1))
+		return;
+	tell_result(c, m->id, value, 0);
+}
+
 void calls_take(struct calls *c, const struct wire_call *m)
 {
 	struct pending p = { .id = m->id, .blocked = m->blocked, .row = call_by_id(m->row),
@@ -375,6 +388,10 @@ void calls_take(struct calls *c, const struct wire_call *m)
 
 	if (p.row && p.row->act == CALL_ACT_FORK && fork_here(c, m->id))
 		return;
+	if (p.row && p.row->act == CALL_ACT_MAKE) {
+		make_segment(c, m);
+		return;
+	}
 	if (!p.row || (p.row->act != CALL_ACT_SHIP && p.row->act != CALL_ACT_BOTH)) {
 		tell_result(c, m->id, -ENOSYS, 0);
 		return;

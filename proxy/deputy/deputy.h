@@ -89,6 +89,21 @@ struct pollfd;
 int calls_poll(struct calls *c, struct pollfd *p, int most, int *timeout_ms);
 void calls_ready(struct calls *c, const struct pollfd *p, int n);
 
+/* ---- segments.c: System V shared memory of a program that is away ------------------------------------ */
+
+struct segments {
+	struct segment {
+		int id;
+		void *at;	/* attached here, only to be held */
+	} *list;
+	size_t n;
+};
+
+int segments_take(struct segments *s, const struct wire_hub_segments *m) MUST_CHECK;	/* hold, ask, or drop all */
+int64_t segments_remove(struct segments *s, int id);	/* IPC_RMID of the program's */
+/* shmget(2) of the program's, in the deputy: a number, or a negative errno; -ENOSYS: the key is others' */
+int64_t segments_make(key_t key, size_t size, int flags);
+
 /* ---- hub.c ---------------------------------------------------------------------------------------------- */
 
 void NORETURN hub_run(const char *fds);

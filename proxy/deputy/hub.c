@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include "common/bytes.h"
+#include "common/call.h"
 #include "common/clock.h"
 #include "common/scope.h"
 #include "common/sock.h"
@@ -49,6 +50,11 @@ struct waiting {
 	uint32_t pid;
 	size_t len;
 	uint8_t bytes[];
+};
+
+struct answer {
+	uint64_t id;		/* of the call */
+	int64_t value;
 };
 
 struct queue {
@@ -85,7 +91,8 @@ struct hub {
 	struct pollfd *polled;		/* three of ours, then the deputies' */
 	pid_t *polled_pids;
 	size_t polled_size;
-	struct queue unanswered;	/* ids of calls whose deputies are gone */
+	struct queue unanswered;	/* struct answer: of calls whose deputies are gone, and of our own */
+	struct segments segments;
 	struct queue after;		/* EXITED and STOPPED, until what came before is written */
 	uint8_t in[WIRE_LOCAL_MAX], out[WIRE_LOCAL_MAX], state[WIRE_CHUNK];
 };
@@ -232,21 +239,31 @@ static void call_answered(struct one *o, uint64_t id)
 		}
 }
 
+static void answer_later(struct hub *h, uint32_t pid, uint64_t id, int64_t value)
+{
+	struct answer a = { id, value };
+
+	queue_put(&h->unanswered, (pid_t)pid, &a, sizeof(a));
+}
+
 /* It won't answer any more.  A caller in a file system's request can't even be killed before it is answered */
 static void leave_calls(struct hub *h, struct one *o)
 {
 	while (o->n_calls)
-		queue_put(&h->unanswered, o->pid, &o->calls[--o->n_calls], sizeof(*o->calls));
+		answer_later(h, (uint32_t)o->pid, o->calls[--o->n_calls], -ESRCH);
 	free(take_ptr(o->calls));
 }
 
-static void refuse_unanswered(struct hub *h)
+static void answer_unanswered(struct hub *h)
 {
 	while (h->unanswered.first && pump_room(h->pump) > 1) {
-		struct wire_result m = { .pid = h->unanswered.first->pid, .value = -ESRCH };
+		struct wire_result m = { .pid = h->unanswered.first->pid };
+		struct answer a;
 		ssize_t n;
 
-		memcpy(&m.id, h->unanswered.first->bytes, sizeof(m.id));
+		memcpy(&a, h->unanswered.first->bytes, sizeof(a));
+		m.id = a.id;
+		m.value = a.value;
 		n = wire_put_result(h->out, sizeof(h->out), &m);
 		if (n > 0 && pump_tell(h->pump, WIRE_RESULT, h->out, (size_t)n))
 			return;
@@ -324,6 +341,7 @@ static void come_up(struct hub *h)
 
 static void from_deputy(struct hub *h, struct one *o, const struct wire_head *head, const void *p, size_t len, int *fd)
 {
+	struct wire_hub_segments segments;
 	struct wire_hub_join join;
 	struct wire_result result;
 
@@ -341,6 +359,10 @@ static void from_deputy(struct hub *h, struct one *o, const struct wire_head *he
 			find(h, (pid_t)join.pid)->born = true;
 			*fd = -1;
 		}
+		break;
+	case WIRE_HUB_SEGMENTS:
+		if (!wire_get_hub_segments(p, len, &segments) && segments.what == 1 && segments_take(&h->segments, &segments))
+			break;		/* one that its own user may not read: it can't come home */
 		break;
 	default:
 		if (wire_route(head->type) == WIRE_ROUTE_ENDS && pump_tell(h->pump, head->type, p, len))
@@ -509,6 +531,14 @@ static void finish(struct hub *h, bool in_order)
 			forget(h, &h->list[i]);
 }
 
+/* A call that is ours, not a deputy's: which segments are the program's is known here */
+static bool is_answered(struct hub *h, const struct wire_call *m)
+{
+	if (m->row == CALL_ID_shmctl)
+		answer_later(h, m->pid, m->id, segments_remove(&h->segments, (int)m->a0));
+	return m->row == CALL_ID_shmctl;
+}
+
 static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 {
 	struct hub *h = ctx;
@@ -542,10 +572,12 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 	} else if (n > 0 && whose(type, p, len, &pid)) {
 		o = find(h, (pid_t)pid);
 		if (type == WIRE_CALL && !wire_get_call(p, len, &call)) {
+			if (is_answered(h, &call))
+				return;
 			if (o && !o->killed)
 				call_taken(o, call.id);
 			else
-				queue_put(&h->unanswered, (pid_t)pid, &call.id, sizeof(call.id));
+				answer_later(h, pid, call.id, -ESRCH);
 		}
 		if (o && o->killed && type == WIRE_EXITED)
 			forget(h, o);
@@ -618,6 +650,7 @@ static void say_up(struct hub *h)
 
 static void greeted(struct hub *h, const struct wire_head *head, const void *p, int *fds, int nfds)
 {
+	struct wire_hub_segments segments;
 	struct wire_hub_join join;
 	struct wire_hub_ok ok = { .code = -EPROTO };
 	uint8_t payload[16], buf[64];
@@ -632,6 +665,8 @@ static void greeted(struct hub *h, const struct wire_head *head, const void *p, 
 	}
 	if (head->type == WIRE_HUB_STREAMS)
 		ok.code = take_streams(h, p, head->length, fds, nfds);
+	else if (head->type == WIRE_HUB_SEGMENTS && !wire_get_hub_segments(p, head->length, &segments))
+		ok.code = segments_take(&h->segments, &segments);
 	else if (head->type == WIRE_HUB_JOIN && nfds == 1 && !wire_get_hub_join(p, head->length, &join))
 		ok.code = add(h, (pid_t)join.pid, fds[0]);
 	if (head->type == WIRE_HUB_JOIN && !ok.code)
@@ -799,7 +834,7 @@ static void turn(struct hub *h)
 		_exit(EXIT_BROKEN);
 	if (is_flushed(h))
 		tell_after(h);
-	refuse_unanswered(h);
+	answer_unanswered(h);
 	if (!h->up)
 		settle(h);
 }

@@ -14,6 +14,7 @@
 #include "common/err.h"
 
 #define IMAGE_VERSION 1
+#define IMAGE_SYSV_DEVICE UINT64_MAX	/* of System V segments: other memory of their file system may have their inodes */
 #define IMAGE_MOST_OBJECTS 120	/* their descriptors travel in one message, with two others */
 
 /* image_vma.kind */

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
@@ -341,6 +342,46 @@ static int ask_process(struct inject *i, struct image *img, struct err *e)
 	return rc;
 }
 
+/* ---- segments, wholly and all in one place: the pages are read from there -------------------------- */
+
+static int attach_segments(struct inject *i, struct image *img, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t k = 0; k < img->n_objects && !rc; k++) {
+		struct image_object *o = &img->objects[k];
+		int64_t at;
+
+		if (!o->whole)
+			continue;
+		rc = inject_must(i, &at, "attach the program's System V shared memory", e, SYS_shmat,
+				 (uint64_t[6]){ o->inode, 0, SHM_RDONLY });
+		if (!rc)
+			o->via = (uint64_t)at;
+	}
+	return rc;
+}
+
+void dump_detach(struct inject *i, struct image *img)
+{
+	bool any = false;
+
+	for (size_t k = 0; k < img->n_objects; k++)
+		any |= img->objects[k].whole && img->objects[k].via;
+	if (!any || i->th || inject_begin(i, &i->t->threads[0], NULL))
+		return;
+	for (size_t k = 0; k < img->n_objects; k++) {
+		struct image_object *o = &img->objects[k];
+
+		if (o->whole && o->via && inject_must(i, NULL, "detach", NULL, SYS_shmdt, (uint64_t[6]){ o->via }))
+			break;		/* it was killed meanwhile */
+		if (o->whole)
+			o->via = 0;
+	}
+	if (inject_end(i, NULL))
+		return;
+}
+
 /**
  * dump_state() - Threads, signals, timers and attributes of a frozen program into @img
  */
@@ -373,6 +414,8 @@ int dump_state(struct inject *i, struct image *img, const struct restart_notes *
 		rc = ask_thread(i, it, e);
 		if (!rc && !k)
 			rc = ask_process(i, img, e);
+		if (!rc && !k)
+			rc = attach_segments(i, img, e);
 		end = inject_end(i, e);
 		rc = rc ? rc : end;
 	}

@@ -124,8 +124,10 @@ int freeze_dump(struct freeze *f, struct err *e)
 
 void freeze_thaw(struct freeze *f)
 {
-	if (f->injected)
+	if (f->injected) {
+		dump_detach(&f->inject, f->img);
 		inject_close(&f->inject);
+	}
 	f->injected = false;
 	/* a spurious EINTR was mended in the notes of the registers: it counts for the original too */
 	for (size_t i = 0; i < f->t.n_threads && f->seized; i++)

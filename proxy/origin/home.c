@@ -173,6 +173,33 @@ static int list_ended(struct home *h, const struct image *img, struct err *e)
 	return 0;
 }
 
+static bool segment_comes(const struct home *h, const struct image_object *o)
+{
+	for (size_t i = 0; i < h->img->n_objects; i++)
+		if (h->img->objects[i].whole && h->img->objects[i].sysv && h->img->objects[i].inode == o->inode)
+			return true;
+	return false;
+}
+
+/* Only what the hub has kept for the program: all else of this user's is none of a peer's business */
+static int check_segments(struct home *h, struct err *e)
+{
+	AUTO_FD int hub = -1;
+	int rc = 0;
+
+	for (size_t i = 0; i < h->n && !rc; i++)
+		for (size_t k = 0; k < h->list[i].img->n_objects && !rc; k++)
+			if (h->list[i].img->objects[k].sysv && !segment_comes(h, &h->list[i].img->objects[k]))
+				rc = err_say(e, -EINVAL, "the image names a System V shared memory segment that it doesn't have");
+	if (rc || !hub_has_segments(h->img))
+		return rc;
+	hub = hub_call(h->o, e);
+	if (hub < 0)
+		return hub;
+	rc = hub_segments(hub, h->img, HUB_SEGMENTS_HELD, e);
+	return rc ? err_wrap(e, rc, "find the program's System V shared memory at home") : 0;
+}
+
 static int stage_check(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
@@ -185,7 +212,7 @@ static int stage_check(void *ctx, struct err *e)
 		rc = check_one(h, h->list[i].img, e);
 	for (size_t i = 0; i < h->n && !rc; i++)
 		rc = list_ended(h, h->list[i].img, e);
-	return rc;
+	return rc ? rc : check_segments(h, e);
 }
 
 /* ---- the deputy lays down its work ------------------------------------------------------------------------------ */
@@ -670,6 +697,7 @@ static int stage_go(void *ctx, struct err *e)
 	int rc = 0;
 
 	requeue(h);
+	hub_drop_segments(h->o, h->img);	/* the program has its own, and counts its own attachments only */
 	hub_quit(h->o);		/* its copies of the program's pipe ends go */
 	await_ended(h);
 	h->o->home = true;

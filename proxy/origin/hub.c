@@ -193,6 +193,44 @@ int hub_join(int hub, pid_t pid, int sock, struct err *e)
 	return ask(hub, WIRE_HUB_JOIN, buf, wire_put_hub_join(buf, sizeof(buf), &m), &sock, 1, e);
 }
 
+int hub_segments(int hub, const struct image *img, uint32_t what, struct err *e)
+{
+	size_t n = img ? img->n_objects : 0;
+	AUTO_FREE uint8_t *ids = malloc(n * 4 + 1), *buf = malloc(n * 4 + 64);
+	struct bytes b = bytes_of(ids, ids ? n * 4 : 0);
+	struct wire_hub_segments m = { .what = what };
+
+	if (!ids || !buf)
+		return err_set(e, -ENOMEM, "tell the hub of the program's System V shared memory");
+	for (size_t i = 0; i < n; i++)
+		if (img->objects[i].whole)
+			bytes_put_le(&b, img->objects[i].inode, 4);
+	m.ids = (wire_blob){ ids, (uint32_t)(b.at - ids) };
+	if (what && !m.ids.len)
+		return 0;
+	return ask(hub, WIRE_HUB_SEGMENTS, buf, wire_put_hub_segments(buf, n * 4 + 64, &m), NULL, 0, e);
+}
+
+/* All of them come with the first process */
+bool hub_has_segments(const struct image *img)
+{
+	for (size_t i = 0; i < img->n_objects; i++)
+		if (img->objects[i].whole)
+			return true;
+	return false;
+}
+
+void hub_drop_segments(struct origin *o, const struct image *img)
+{
+	AUTO_FD int hub = -1;
+
+	if (!hub_has_segments(img))
+		return;
+	hub = hub_call(o, NULL);
+	if (hub < 0 || hub_segments(hub, NULL, HUB_SEGMENTS_DROP, NULL))
+		log_debug("the hub keeps the program's System V shared memory until it ends");
+}
+
 int hub_hello(int hub, struct err *e)
 {
 	struct wire_hub_hello m = { .version = WIRE_NEWEST };

@@ -20,6 +20,11 @@ int hub_streams(int hub, pid_t pid, const struct image *img, struct err *e) MUST
 int hub_stream(int hub, pid_t pid, int fd, uint32_t id, bool out, uint64_t offset, struct err *e) MUST_CHECK;
 int hub_join(int hub, pid_t pid, int sock, struct err *e) MUST_CHECK;	/* @sock: to that deputy; stays the caller's */
 int hub_hello(int hub, struct err *e) MUST_CHECK;
+/* System V segments of @img: held at home, so that they are there, under their numbers, when the program is back */
+enum { HUB_SEGMENTS_DROP, HUB_SEGMENTS_HOLD, HUB_SEGMENTS_HELD };	/* let go of all, no @img; hold these; are these held? */
+int hub_segments(int hub, const struct image *img, uint32_t what, struct err *e) MUST_CHECK;
+bool hub_has_segments(const struct image *img);
+void hub_drop_segments(struct origin *o, const struct image *img);	/* all, if there are any: when this returns they are not attached */
 /* Is there one, and has COMMIT happened?  *@lost: so many of its deputies were killed */
 bool hub_is_up(struct origin *o, unsigned *lost);
 

@@ -46,6 +46,7 @@ int look_process(struct look *l, struct err *e) MUST_CHECK;	/* identity, credent
 int look_areas(struct look *l, struct err *e) MUST_CHECK;
 int look_descriptors(struct look *l, struct err *e) MUST_CHECK;
 int look_locks(struct look *l, struct err *e) MUST_CHECK;	/* after the descriptors */
+int look_sysv(struct look *looks, size_t n, struct err *e) MUST_CHECK;	/* of all processes that move; after their areas */
 
 /* The file at @path as part of the image, checked against the policy; index, or negative errno */
 int look_file(struct look *l, const char *path, uint64_t inode, bool deleted, const char *use, struct err *e) MUST_CHECK;

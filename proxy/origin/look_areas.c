@@ -42,13 +42,30 @@ static const struct {
 	{ "/dev/zero", VMA_OBJECT, 0, NULL },
 	{ "/memfd:", VMA_OBJECT, 0, NULL },
 	{ "/dev/shm/", VMA_OBJECT, 0, NULL },		/* with its name gone: as good as anonymous */
-	{ "/SYSV", -1, REASON_SYSV_SHM, "the program has a System V shared memory segment attached" },
+	{ "/SYSV", VMA_OBJECT, 0, NULL },
 	{ "/[aio]", -1, REASON_AIO, "the program has an asynchronous I/O context" },
 	{ "anon_inode:[io_uring]", -1, REASON_IO_URING, "the program has an io_uring ring" },
 	{ "/anon_hugepage", -1, REASON_HUGETLB, "the program uses huge pages of hugetlbfs" },
 	{ "anon_inode:", -1, REASON_MAPPING, "the program maps a kernel object that can't be made again" },
 	{ "[", -1, REASON_MAPPING, "the program has an area that this build doesn't know" },
 };
+
+/* What there is to know of it, and whether it moves, look_sysv.c finds out */
+static int segment_index(struct look *l, const struct map_entry *m)
+{
+	struct image_object *o;
+
+	for (size_t i = 0; i < l->img->n_objects; i++)
+		if (l->img->objects[i].sysv && l->img->objects[i].inode == m->inode)
+			return (int)i;
+	o = image_add(l->img, objects);
+	if (!o)
+		return -ENOMEM;
+	o->sysv = 1;
+	o->device = IMAGE_SYSV_DEVICE;
+	o->inode = m->inode;
+	return (int)l->img->n_objects - 1;
+}
 
 static int object_index(struct look *l, const struct map_entry *m)
 {
@@ -105,14 +122,15 @@ static int classify(struct look *l, const struct map_entry *m, struct image_vma 
 	for (size_t k = 0; k < ARRAY_SIZE(special); k++) {
 		if (strncmp(m->name, special[k].prefix, strlen(special[k].prefix)))
 			continue;
-		if (!strncmp(special[k].prefix, "/dev/", 5) && (!ends_with(m->name, gone) || m->perms[3] != 's'))
+		if ((!strncmp(special[k].prefix, "/dev/", 5) || !strcmp(special[k].prefix, "/SYSV")) &&
+		    (!ends_with(m->name, gone) || m->perms[3] != 's'))
 			break;			/* the device itself, or a file */
 		v->kind = special[k].kind < 0 ? VMA_ANON : special[k].kind;
 		if (special[k].kind < 0)
 			reasons_add(l->why, special[k].code, NULL, "%s (%s)", special[k].text, m->name);
 		if (v->kind != VMA_OBJECT)
 			return 0;
-		i = object_index(l, m);
+		i = strncmp(m->name, "/SYSV", 5) ? object_index(l, m) : segment_index(l, m);
 		v->file = i;
 		return i < 0 ? i : 0;
 	}

@@ -666,7 +666,7 @@ int look_settle(struct look *looks, size_t n, struct err *e)
 		free(looks[i].inodes);
 		looks[i].inodes = NULL;
 	}
-	return rc ? err_set(e, rc, "find out who shares what") : 0;
+	return rc ? err_set(e, rc, "find out who shares what") : look_sysv(looks, n, e);
 }
 
 int look_descriptors(struct look *l, struct err *e)

@@ -197,12 +197,38 @@ static int walk_area_of(struct walk *s, const struct image *img, const struct im
 	return walk_area(s, v->start, v->end, e);
 }
 
+/* Where the process has all of it in one area that it may write to, or 0 */
+static uint64_t whole_area(const struct image *img, size_t index, uint64_t len)
+{
+	for (size_t i = 0; i < img->n_vmas; i++) {
+		const struct image_vma *v = &img->vmas[i];
+
+		if (v->kind == VMA_OBJECT && v->file == (int64_t)index && !v->offset && v->end - v->start == len &&
+		    v->prot & PROT_WRITE)
+			return v->start;
+	}
+	return 0;
+}
+
+/* As the process's own memory, if it can be: then nobody has to copy it once more */
+static int walk_segment(struct walk *s, const struct image *img, size_t index, struct err *e)
+{
+	const struct image_object *o = &img->objects[index];
+	uint64_t len = (o->size + PAGE - 1) & ~(PAGE - 1), at = o->whole ? whole_area(img, index, len) : 0;
+
+	if (at)
+		return walk_range(s, 0, at, at, at + len, e);
+	return o->whole && o->via ? walk_range(s, (uint32_t)index + 1, 0, o->via, o->via + len, e) : 0;
+}
+
 /* A memfd that isn't mapped, or not wholly: its content by a descriptor */
 static int walk_object(struct walk *s, const struct image *img, size_t index, struct err *e)
 {
 	char path[64];
 	int rc = 0;
 
+	if (img->objects[index].sysv)
+		return walk_segment(s, img, index, e);
 	for (size_t i = 0; i < img->n_fds; i++) {
 		const struct image_open *o = &img->opens[img->fds[i].open];
 		AUTO_FD int fd = -1;
@@ -236,7 +262,8 @@ static bool travels(const struct image *img, const struct image_vma *v)
 	case VMA_FILE:
 		return !v->shared || img->files[v->file].ship;
 	case VMA_OBJECT:
-		return !img->objects[v->file].memfd;	/* memfds go by descriptor, below */
+		/* memfds go by descriptor, below; segments from where all of each is attached */
+		return !img->objects[v->file].memfd && !img->objects[v->file].sysv;
 	case VMA_VDSO:
 	case VMA_VVAR:
 	case VMA_VSYSCALL:
@@ -270,7 +297,8 @@ int mem_walk(pid_t pid, const struct image *img, mem_pages_fn *give, void *ctx, 
 	for (size_t i = 0; i < img->n_vmas && !rc; i++) {
 		const struct image_vma *v = &img->vmas[i];
 
-		if (travels(img, v) || (v->kind == VMA_OBJECT && !has_descriptor(img, (size_t)v->file)))
+		if (travels(img, v) || (v->kind == VMA_OBJECT && !img->objects[v->file].sysv &&
+					!has_descriptor(img, (size_t)v->file)))
 			rc = walk_area_of(&s, img, v, e);
 	}
 	for (size_t i = 0; i < img->n_objects && !rc; i++)

@@ -225,6 +225,8 @@ static int stage_bring(void *ctx, struct err *e)
 	rc = origin_note_session(o, NULL, e);
 	for (size_t i = 0; i < o->n_frozen && !rc; i++)
 		rc = bring_one(o, i, path, e);
+	if (!rc)
+		rc = hub_segments(o->hub, o->freeze.img, HUB_SEGMENTS_HOLD, e);
 	return rc ? rc : hub_attach(o, e);
 }
 
@@ -232,6 +234,7 @@ static void undo_bring(void *ctx)
 {
 	struct origin *o = ctx;
 
+	hub_drop_segments(o, o->freeze.img);
 	for (size_t i = o->n_frozen; i-- > 0;)
 		if (handover_of(o, i)->f)
 			handover_back(handover_of(o, i));

@@ -45,12 +45,25 @@ struct saving {
 
 /* ---- while it runs ---------------------------------------------------------------------------- */
 
+/* Its number and its key are this machine's, for as long as that runs */
+static int refuse_segments(const struct image *img, struct err *e)
+{
+	for (size_t i = 0; i < img->n_objects; i++)
+		if (img->objects[i].sysv)
+			return err_say(e, -EOPNOTSUPP, "E_SYSV_SHM: the program has the System V shared memory segment %llu "
+				       "(key %#x), which can't be saved to a file", (unsigned long long)img->objects[i].inode,
+				       (unsigned)img->objects[i].key);
+	return 0;
+}
+
 static int stage_look(void *ctx, struct err *e)
 {
 	struct saving *s = ctx;
 	int rc = move_look(s->o, e);
 
-	return rc ? rc : reasons_to_err(&s->o->why, e);
+	if (!rc)
+		rc = reasons_to_err(&s->o->why, e);
+	return rc ? rc : refuse_segments(s->o->survey, e);
 }
 
 /* Is there a content that another time's can be compared with?  What is shipped is in the image */
@@ -105,7 +118,10 @@ static int stage_file(void *ctx, struct err *e)
 
 static int stage_freeze(void *ctx, struct err *e)
 {
-	return move_freeze(((struct saving *)ctx)->o, e);
+	struct origin *o = ((struct saving *)ctx)->o;
+	int rc = move_freeze(o, e);
+
+	return rc ? rc : refuse_segments(o->freeze.img, e);
 }
 
 static void undo_freeze(void *ctx)

@@ -386,6 +386,18 @@ static void check_fuse(struct check *c)
 			    strerror(errno));
 }
 
+/* Linux 3.9 with CONFIG_CHECKPOINT_RESTORE; whoever makes an IPC namespace may write to it since 5.16 */
+static void check_segments(struct check *c)
+{
+	bool needed = false;
+
+	for (size_t i = 0; i < c->survey->n_objects; i++)
+		needed |= c->survey->objects[i].sysv;
+	if (needed && access("/proc/sys/kernel/shm_next_id", F_OK))
+		reasons_add(c->why, REASON_KERNEL, NULL,
+			    "the program has System V shared memory, and the kernel here can't number it (CONFIG_CHECKPOINT_RESTORE)");
+}
+
 static void check_cpu(struct check *c)
 {
 	cpu_check(c->survey, c->why);
@@ -399,6 +411,7 @@ static const struct {
 } checks[] = {
 	{ check_user, true },	{ check_namespaces, false }, { check_cpu, true },  { check_memory, false },
 	{ check_pids, true },	{ check_limits, true },	     { check_fuse, true },
+	{ check_segments, true },
 };
 
 /**

@@ -66,8 +66,10 @@ static int begin_map(void *ctx, struct err *e)
 
 static int finish_memory(void *ctx, struct err *e)
 {
-	int rc = restore_vdso(ctx, e);
+	int rc = restore_segments(ctx, e);
 
+	if (!rc)
+		rc = restore_vdso(ctx, e);
 	return rc ? rc : restore_memory(ctx, e);
 }
 

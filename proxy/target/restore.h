@@ -35,6 +35,7 @@ struct restore_shared {
 	struct shared_object {
 		uint64_t device, inode;
 		int fd;
+		bool filled;		/* a System V segment has its content, and needn't any more */
 	} *objects;
 	size_t n_opens, n_pipes, n_objects;
 };
@@ -76,6 +77,10 @@ void restore_drop(struct restore *s);
 int restore_clear(struct restore *s, struct err *e) MUST_CHECK;		/* restore_mm.c */
 int restore_map(struct restore *s, struct err *e) MUST_CHECK;
 int restore_memory(struct restore *s, struct err *e) MUST_CHECK;
+int restore_segment(const struct restore *s, const struct image_object *o, struct err *e) MUST_CHECK;	/* restore_sysv.c */
+int restore_attach(struct restore *s, struct err *e) MUST_CHECK;	/* before the other areas */
+int restore_segments(struct restore *s, struct err *e) MUST_CHECK;	/* after the fill */
+uint64_t restore_hole(struct restore *s, uint64_t len, struct err *e) MUST_CHECK;	/* for a moment; 0: @e says why */
 int restore_vdso(struct restore *s, struct err *e) MUST_CHECK;		/* vdso.c: after the fill */
 bool vdso_is_same(const struct image *img, uint64_t base, uint64_t end, struct remote *r);
 int restore_open_all(struct restore *s, struct err *e) MUST_CHECK;	/* restore_fds.c */

@@ -80,16 +80,22 @@ static int share_open(struct restore_shared *s, int64_t id, int fd)
 	return more[s->n_opens++].fd < 0 ? -errno : 0;
 }
 
-static int make_object(struct restore_shared *s, const struct image_object *o, struct err *e)
+/* A System V segment's memfd is where its pages arrive */
+static int make_object(struct restore *r, const struct image_object *o, struct err *e)
 {
+	struct restore_shared *s = r->shared;
 	struct shared_object *more;
 	AUTO_FD int fd = -1;
+	int rc;
 
 	for (size_t i = 0; i < s->n_objects; i++)
 		if (s->objects[i].inode == o->inode && s->objects[i].device == o->device) {
 			fd = fcntl(s->objects[i].fd, F_DUPFD_CLOEXEC, 0);
 			return fd < 0 ? err_set(e, -errno, "share memory") : take_fd(&fd);
 		}
+	rc = o->sysv ? restore_segment(r, o, e) : 0;
+	if (rc)
+		return rc;
 	fd = memfd_create(o->name ? o->name : "shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0 || ftruncate(fd, (off_t)o->size))
 		return err_set(e, -errno, "make shared memory");
@@ -97,7 +103,8 @@ static int make_object(struct restore_shared *s, const struct image_object *o, s
 	if (!more)
 		return err_set(e, -ENOMEM, "make shared memory");
 	s->objects = more;
-	more[s->n_objects++] = (struct shared_object){ o->device, o->inode, fcntl(fd, F_DUPFD_CLOEXEC, 0) };
+	more[s->n_objects++] = (struct shared_object){ .device = o->device, .inode = o->inode,
+						       .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0) };
 	return take_fd(&fd);
 }
 
@@ -297,7 +304,7 @@ int restore_open_all(struct restore *s, struct err *e)
 	for (size_t i = 0; i < img->n_objects; i++) {
 		const struct image_object *o = &img->objects[i];
 
-		s->objects[i] = make_object(s->shared, o, e);
+		s->objects[i] = make_object(s, o, e);
 		if (s->objects[i] < 0)
 			return s->objects[i];
 	}

@@ -74,6 +74,18 @@ static uint64_t find_hole(const struct image *img, const struct pieces *now, uin
 	return at + len < HIGHEST ? at : 0;
 }
 
+uint64_t restore_hole(struct restore *s, uint64_t len, struct err *e)
+{
+	AUTO_FREE struct pieces *now = calloc(1, sizeof(*now));
+	uint64_t at = 0;
+
+	if (now && !procfs_maps(s->pid, false, note_piece, now, e))
+		at = find_hole(s->img, now, len, LOWEST);
+	if (!at && !(e && e->text[0]))
+		err_say(e, -ENOMEM, "there is no room for what has to be moved");
+	return at;
+}
+
 static int check_areas(const struct image *img, struct err *e)
 {
 	uint64_t last = LOWEST;
@@ -197,6 +209,9 @@ static int give_files(struct restore *s, int *file_slot, int *object_slot, struc
 		fds[n++] = s->files[i];
 	}
 	for (size_t i = 0; i < s->img->n_objects; i++) {
+		object_slot[i] = -1;
+		if (s->img->objects[i].sysv)
+			continue;
 		object_slot[i] = s->base + n;
 		fds[n++] = s->objects[i];
 	}
@@ -213,6 +228,11 @@ static uint64_t map_flags(const struct image_vma *v)
 	if ((v->vmflags & VMFLAG_NORESERVE) || v->prot == PROT_NONE)
 		flags |= MAP_NORESERVE;
 	return flags;
+}
+
+static bool is_segment(const struct restore *s, const struct image_vma *v)
+{
+	return v->kind == VMA_OBJECT && s->img->objects[v->file].sysv;
 }
 
 static int map_one(struct restore *s, const struct image_vma *v, const int *file_slot, const int *object_slot,
@@ -243,11 +263,12 @@ int restore_map(struct restore *s, struct err *e)
 	if (!file_slot || !object_slot)
 		return err_set(e, -ENOMEM, "map the program's files");
 	given = give_files(s, file_slot, object_slot, e);
-	rc = given < 0 ? given : 0;
+	rc = given < 0 ? given : restore_attach(s, e);
 	for (size_t i = 0; i < img->n_vmas && !rc; i++) {
 		const struct image_vma *v = &img->vmas[i];
 
-		if (v->kind == VMA_VSYSCALL || v->kind == VMA_VVAR || (v->kind == VMA_VDSO && !s->foreign_vdso))
+		if (v->kind == VMA_VSYSCALL || v->kind == VMA_VVAR || (v->kind == VMA_VDSO && !s->foreign_vdso) ||
+		    is_segment(s, v))
 			continue;
 		rc = map_one(s, v, file_slot, object_slot, e);
 	}
@@ -278,7 +299,7 @@ static int protect(struct restore *s, struct err *e)
 
 		if (v->kind == VMA_VSYSCALL || v->kind == VMA_VVAR || (v->kind == VMA_VDSO && !s->foreign_vdso))
 			continue;
-		if (!(v->prot & PROT_WRITE) && v->prot != PROT_NONE)
+		if ((!(v->prot & PROT_WRITE) && v->prot != PROT_NONE) || is_segment(s, v))
 			rc = remote_do(&s->r, e, "protect an area of the program", SYS_mprotect, v->start, len,
 				       (uint64_t)v->prot);
 		for (size_t k = 0; k < ARRAY_SIZE(advices) && !rc; k++)

@@ -4,7 +4,7 @@
  *
  *	notified ─decide─▶ HERE: CONTINUE
  *		 \─▶ ORIGIN ─act─▶ asked at home ─ask_done─▶ answered, or CONTINUE (BOTH, FORK)
- *			     \─▶ answered at once (TELL, DENY, EXEC)
+ *			     \─▶ answered at once (TELL, DENY, EXEC, MAKE of what is there)
  *
  * A caller may die, or be killed and its number used again, while we look at it: its memory is opened
  * first, then the notification's id is checked, then it is read.
@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -28,6 +29,7 @@
 #include "common/scope.h"
 #include "proxy/target/fork.h"
 #include "proxy/trace/procfs.h"
+#include "proxy/trace/sysv.h"
 
 #ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
@@ -252,6 +254,42 @@ static void on_forked(void *ctx, int64_t value, const void *out UNUSED, size_t l
 	forget(w);
 }
 
+static void on_given_back(void *ctx UNUSED, int64_t value UNUSED, const void *out UNUSED, size_t len UNUSED)
+{
+}
+
+/*
+ * A segment is made by us and not by the caller: nobody comes between the number and its use.  Our user
+ * is the program's
+ */
+static void on_made(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
+{
+	struct waiting_call *w = ctx;
+	int rc = value < 0 ? 0 : sysv_make((int)value, (int32_t)w->args[0], w->args[1], (int)w->args[2]);
+
+	if (value == -ENOSYS)
+		log_line(LOG_LEVEL_WARN, "E_SYSV_SHM", "process %d: the System V shared memory of key %#x is at the origin, with "
+			 "processes that stayed", (int)w->pid, (unsigned)w->args[0]);
+	if (rc && !ask_home(w->s->asks, w->pid, CALL_ID_shmctl, 0, (uint64_t[6]){ (uint64_t)value }, NULL, 0, on_given_back,
+			    NULL))
+		log_warn("the origin couldn't be told that segment %d isn't needed", (int)value);
+	answer_natively(w, rc ? rc : value);
+	forget(w);
+}
+
+/* shmget(2) of a key that is here.  Return: what it gets, or -ENOENT: it isn't */
+static int64_t find_segment(const struct waiting_call *w)
+{
+	int32_t key = (int32_t)w->args[0];
+	int flags = (int)w->args[2], id = key ? shmget(key, w->args[1], flags & ~(IPC_CREAT | IPC_EXCL)) : -1;
+
+	if (!key || (id < 0 && errno == ENOENT))
+		return -ENOENT;
+	if ((flags & (IPC_CREAT | IPC_EXCL)) == (IPC_CREAT | IPC_EXCL))
+		return -EEXIST;
+	return id < 0 ? -errno : id;
+}
+
 /* Bytes that the call takes along, and where what comes back goes */
 static int gather(struct waiting_call *w, uint8_t *in, size_t *len)
 {
@@ -377,6 +415,15 @@ static int refuse_identity(const struct waiting_call *w)
 	return -EPERM;
 }
 
+static void say_denied(struct waiting_call *w)
+{
+	if (w->row->id < CALL_ID_semget || w->row->id > CALL_ID_msgctl || w->s->denied)
+		return;
+	w->s->denied = true;
+	log_line(LOG_LEVEL_WARN, "E_SYSV_IPC", "process %d: %s is refused: System V semaphores and message queues stay at the origin",
+		 (int)w->pid, w->row->name);
+}
+
 /* Return: 0: @w waits.  Otherwise *@value is the answer, 1: the kernel shall do it here */
 static int act(struct waiting_call *w, int64_t *value)
 {
@@ -398,6 +445,8 @@ static int act(struct waiting_call *w, int64_t *value)
 			*value = refuse_identity(w);
 			break;
 		}
+		if (w->row->id == CALL_ID_shmctl && !sysv_has((int)w->args[0]))
+			return 1;
 		*value = ship(w, blocked, on_done_there);
 		break;
 	case CALL_ACT_FORK:
@@ -408,10 +457,17 @@ static int act(struct waiting_call *w, int64_t *value)
 		if (!*value)
 			return 1;
 		break;
+	case CALL_ACT_MAKE:
+		*value = find_segment(w);
+		if (*value != -ENOENT)
+			return -1;
+		*value = ship(w, blocked, on_made);
+		break;
 	case CALL_ACT_TELL:
 		*value = w->args[1] | w->args[2] | w->args[3] | w->args[4] ? -EINVAL : s->no_new_privs;
 		return -1;
 	case CALL_ACT_DENY:
+		say_denied(w);
 		*value = -ENOSYS;
 		break;
 	}

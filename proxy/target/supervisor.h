@@ -23,6 +23,7 @@ struct supervisor {
 	uint64_t twins;			/* device number of the twins' file system */
 	bool user;			/* mproxy is an ordinary user's: ids can't change */
 	bool no_new_privs;		/* as the program believes */
+	bool denied;			/* a call was refused, and the log says so */
 	struct waiting_call *list;
 };
 

@@ -124,7 +124,7 @@ static const struct {
 	{ "hg", VMFLAG_HUGEPAGE },    { "nh", VMFLAG_NOHUGEPAGE },  { "mg", VMFLAG_MERGEABLE },
 	{ "wf", VMFLAG_WIPEONFORK },  { "sr", VMFLAG_SEQ_READ },    { "rr", VMFLAG_RAND_READ },
 	{ "pf", VMFLAG_PFNMAP },      { "io", VMFLAG_IO },	    { "um", VMFLAG_UFFD },
-	{ "uw", VMFLAG_UFFD },	      { "ss", VMFLAG_SHADOW_STACK },
+	{ "uw", VMFLAG_UFFD },	      { "ss", VMFLAG_SHADOW_STACK }, { "mw", VMFLAG_MAYWRITE },
 };
 
 static uint64_t vmflags_of(const char *words)

@@ -31,6 +31,7 @@ enum vmflag {
 	VMFLAG_IO = 1 << 13,
 	VMFLAG_UFFD = 1 << 14,
 	VMFLAG_SHADOW_STACK = 1 << 15,
+	VMFLAG_MAYWRITE = 1 << 16,
 	VMFLAG_KNOWN = 1 << 30,	/* smaps was read for this area */
 };
 

@@ -10,11 +10,13 @@
  *	2	a connection that hasn't said yet what it is
  *	3	time passes: deputies leave, queues empty
  *
- * The hub's code is compiled in here; its signals go nowhere.
+ * The hub's code is compiled in here; its signals go nowhere, and System V segments of numbers below 100 are there.
  */
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,6 +30,39 @@ static int fake_kill(pid_t pid, int sig)
 #include "proxy/deputy/hub.c"
 #undef kill
 #include "proxy/deputy/util.c"
+
+static void *fake_shmat(int id, const void *at UNUSED, int flags)
+{
+	if (!(flags & SHM_RDONLY))
+		abort();		/* only held */
+	return id >= 0 && id < 100 ? (void *)(uintptr_t)(id + 1) : (void *)-1;
+}
+
+static int fake_shmdt(const void *at)
+{
+	if ((uintptr_t)at < 1 || (uintptr_t)at > 100)
+		abort();
+	return 0;
+}
+
+static int fake_shmget(key_t key UNUSED, size_t size UNUSED, int flags UNUSED)
+{
+	abort();			/* deputies make them */
+}
+
+/* What isn't held must never be removed */
+static int fake_shmctl(int id, int command, struct shmid_ds *ds UNUSED)
+{
+	if (command != IPC_RMID || id < 0 || id >= 100)
+		abort();
+	return 0;
+}
+
+#define shmat fake_shmat
+#define shmdt fake_shmdt
+#define shmget fake_shmget
+#define shmctl fake_shmctl
+#include "proxy/deputy/segments.c"
 
 #define DEPUTIES 3
 
@@ -70,6 +105,8 @@ static void end(struct world *w)
 	for (int i = 0; i < DEPUTIES; i++)
 		drop_fd(&w->far[i]);
 	pump_free(w->h->pump);
+	if (segments_take(&w->h->segments, &(struct wire_hub_segments){ .ids = { "", 0 } }))
+		abort();
 	free(w->h->list);
 	free(w->h);
 }
@@ -133,7 +170,7 @@ static void pass_time(struct world *w, const uint8_t *p, size_t len)
 			flush_deputy(&w->h->list[i]);
 	if (is_flushed(w->h))
 		tell_after(w->h);
-	refuse_unanswered(w->h);
+	answer_unanswered(w->h);
 	(void)is_over(w->h);
 	if (pump_run(w->h->pump) < 0)
 		abort();

@@ -200,3 +200,6 @@ row_java() {
 
 # shellcheck source=tests/system/tree.bash
 . "${BASH_SOURCE[0]%/*}/tree.bash"
+
+# shellcheck source=tests/system/segments.bash
+. "${BASH_SOURCE[0]%/*}/segments.bash"

@@ -73,8 +73,44 @@ teardown() {
 	refused E_SHARED_MEMORY "shared memory" /shared/orphan
 }
 
-@test "a System V shared memory segment" {
-	refused E_SYSV_SHM sysv
+@test "System V shared memory with a process that stays: it is named" {
+	start_odd sysv /shared/orphan
+	run mm hosta why "$P" hostb
+	[ "$status" = 1 ]
+	[[ $output == *"process $(cat "$SHARED/orphan") (python3), which stays, has the System V shared memory segment "* ]]
+	says_why E_SYSV_SHM
+	run mm hosta --tree "$P" hostb
+	[ "$status" = 1 ]
+	[[ $output == *E_SYSV_SHM:* && $output != *freezing* ]]
+	goes_on_here
+}
+
+@test "System V shared memory that a process which stays has just used, and nobody has attached" {
+	refused E_SYSV_SHM "sysv, unattached" /shared/orphan
+	on hosta ipcrm -a
+}
+
+@test "System V shared memory that its owner may not write" {
+	refused E_SYSV_SHM "sysv, read-only"
+}
+
+@test "System V shared memory isn't saved to a file" {
+	start_program hosta /usr/bin/python3 "$BIN/programs/segments.py"
+	goes_on
+	run mm hosta save "$P" "$D/saved"
+	[ "$status" = 1 ]
+	[[ $output == *E_SYSV_SHM:* ]]
+	goes_on_here
+}
+
+@test "System V semaphores" {
+	refused E_SYSV_IPC semaphores
+	on hosta ipcrm -a
+}
+
+@test "a System V message queue" {
+	refused E_SYSV_IPC "message queue"
+	on hosta ipcrm -a
 }
 
 @test "an io_uring ring" {

@@ -17,8 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -734,16 +736,22 @@ static int setup(void **state)
 
 /* ---- remote calls ------------------------------------------------------------------- */
 
-static uint64_t call(pid_t pid, unsigned row, uint64_t blocked, uint64_t a0, uint64_t a1, const void *in, uint32_t len)
+static uint64_t tell_call(struct wire_call *m)
 {
-	struct wire_call m = { .id = ++k.next_call, .pid = (uint32_t)pid, .row = row, .blocked = blocked,
-			       .a0 = a0, .a1 = a1, .in = { in ? in : "", len } };
 	uint8_t buf[256];
-	ssize_t n = wire_put_call(buf, sizeof(buf), &m);
+	ssize_t n;
 
+	m->id = ++k.next_call;
+	n = wire_put_call(buf, sizeof(buf), m);
 	assert_true(n > 0);
 	assert_int_equal(pump_tell(k.pump, WIRE_CALL, buf, (size_t)n), 0);
-	return m.id;
+	return m->id;
+}
+
+static uint64_t call(pid_t pid, unsigned row, uint64_t blocked, uint64_t a0, uint64_t a1, const void *in, uint32_t len)
+{
+	return tell_call(&(struct wire_call){ .pid = (uint32_t)pid, .row = row, .blocked = blocked,
+					      .a0 = a0, .a1 = a1, .in = { in ? in : "", len } });
 }
 
 static const struct wire_result *result_of(uint64_t id)
@@ -920,6 +928,86 @@ static void forks(void **state)
 	end();
 }
 
+/* ---- System V shared memory ---------------------------------------------------------------------- */
+
+/* To the hub, as a session says it.  Return: its answer */
+static int64_t segments(uint32_t what, const int *ids, size_t n)
+{
+	struct wire_hub_segments m = { .what = what, .ids = { (const uint8_t *)ids, (uint32_t)(n * sizeof(*ids)) } };
+	int sock = sock_connect(k.path, NULL);
+	uint8_t payload[64], buf[128];
+	struct wire_hub_ok ok = { .code = -EPROTO };
+	struct wire_head h;
+	const void *p;
+	ssize_t len = wire_put_hub_segments(payload, sizeof(payload), &m);
+
+	assert_true(sock >= 0);
+	len = wire_pack(buf, sizeof(buf), WIRE_HUB_SEGMENTS, 0, payload, (size_t)len);
+	assert_int_equal(sock_send(sock, buf, (size_t)len, NULL, 0, deadline_in_ms(5000)), 0);
+	len = sock_recv(sock, buf, sizeof(buf), NULL, NULL, deadline_in_ms(5000));
+	assert_true(len > 0 && !wire_unpack(buf, (size_t)len, &h, &p) && h.type == WIRE_HUB_OK);
+	assert_int_equal(wire_get_hub_ok(p, h.length, &ok), 0);
+	close(sock);
+	return ok.code;
+}
+
+static struct shmid_ds stat_of(int id)
+{
+	struct shmid_ds ds;
+
+	assert_int_equal(shmctl(id, IPC_STAT, &ds), 0);
+	return ds;
+}
+
+static int make(uint64_t key, uint64_t size, int flags)
+{
+	return (int)value_of(tell_call(&(struct wire_call){ .pid = (uint32_t)k.pid, .row = CALL_ID_shmget, .a0 = key,
+							    .a1 = size, .a2 = (uint64_t)flags, .in = { "", 0 } }));
+}
+
+/* What the program has is held, whatever is removed; nothing else can be asked for */
+static void keeps_segments(void **state)
+{
+	int theirs = shmget(IPC_PRIVATE, 4096, 0600), mine = shmget(IPC_PRIVATE, 4096, 0600), made, status;
+	key_t key = 0x4d4d0000 | (getpid() & 0xffff);
+	struct shmid_ds ds;
+
+	(void)state;
+	assert_true(theirs >= 0 && mine >= 0);
+	begin();
+	assert_int_equal(segments(1, (int[]){ mine }, 1), 0);
+	assert_int_equal(stat_of(mine).shm_nattch, 1);
+	assert_int_equal(segments(1, (int[]){ mine }, 1), 0);
+	assert_int_equal(stat_of(mine).shm_nattch, 1);		/* it has it */
+	assert_int_equal(segments(2, (int[]){ mine }, 1), 0);
+	assert_int_equal(segments(2, (int[]){ mine, theirs }, 2), -ENOENT);
+	assert_int_equal(segments(1, (int[]){ -1 }, 1), -EINVAL);
+
+	assert_int_equal(does(k.pid, CALL_ID_shmctl, (uint64_t)theirs, IPC_RMID, NULL, 0), -EINVAL);
+	assert_int_equal(stat_of(theirs).shm_perm.mode & SHM_DEST, 0);
+	assert_int_equal(does(k.pid, CALL_ID_shmctl, (uint64_t)mine, IPC_RMID, NULL, 0), 0);
+	assert_int_equal(stat_of(mine).shm_perm.mode & SHM_DEST, SHM_DEST);
+
+	assert_int_equal(make((uint64_t)key, 4096, 0), -ENOENT);
+	made = make((uint64_t)key, 4096, IPC_CREAT | 0600);
+	assert_true(made >= 0);
+	ds = stat_of(made);
+	assert_int_equal(ds.shm_nattch, 1);
+	assert_int_equal(ds.shm_cpid, k.pid);
+	assert_int_equal(make((uint64_t)key, 4096, IPC_CREAT | 0600), -ENOSYS);	/* the keeper knows what is the program's */
+	assert_int_equal(make(0, 0, 0600), -EINVAL);
+	assert_int_equal(segments(2, (int[]){ mine, made }, 2), 0);
+
+	assert_int_equal(segments(0, NULL, 0), 0);
+	assert_int_equal(shmctl(mine, IPC_STAT, &ds), -1);		/* it was removed */
+	assert_int_equal(stat_of(made).shm_nattch, 0);
+	assert_int_equal(segments(2, (int[]){ made }, 1), -ENOENT);
+	assert_int_equal(shmctl(made, IPC_RMID, NULL) | shmctl(theirs, IPC_RMID, NULL), 0);
+	tell(WIRE_EXITED, 0);
+	UNTIL(state_is(0, &status));
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -938,6 +1026,7 @@ int main(void)
 		cmocka_unit_test(reads_when_told),
 		cmocka_unit_test(reads_behind),
 		cmocka_unit_test(forks),
+		cmocka_unit_test(keeps_segments),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -76,11 +76,40 @@ def huge():
         sys.exit(77)
 
 
-def sysv():
-    n = call(29, 0, 4096, 0o1600)
+def sysv(mode=0o600, then=None, attach=True):
+    n = call(29, 0, 4096, 0o1000 | mode)
     libc.shmat.restype = ctypes.c_void_p
-    libc.shmat(n, None, 0)
-    call(31, n, 0, None)
+    if attach:
+        libc.shmat(n, None, 0o10000)
+    if then:
+        then(n)
+    if attach:
+        call(31, n, 0, None)
+
+
+def sysv_unattached():
+    """The last who worked with it is a child that stays"""
+    def use(n):
+        r, w = os.pipe()
+        def work():
+            libc.shmdt(ctypes.c_void_p(libc.shmat(n, None, 0)))
+            os.write(w, b"x")
+            time.sleep(1000)
+        keep.append(child(work))
+        with open(sys.argv[2], "w") as f:
+            f.write(str(keep[-1]))
+        os.read(r, 1)
+    sysv(then=use, attach=False)
+
+
+def semaphores():
+    n = call(64, 0, 1, 0o1600)
+    call(65, n, struct.pack("hhh", 0, 1, 0), 1)
+
+
+def queue():
+    n = call(68, 0, 0o1600)
+    call(69, n, struct.pack("q8s", 1, b"message"), 8, 0)
 
 
 def deleted():
@@ -105,7 +134,11 @@ kinds = {
     "seccomp": sandbox,
     "hugetlb": huge,
     "shared memory": shared_with_orphan,
-    "sysv": sysv,
+    "sysv": lambda: sysv(then=lambda n: orphan()),
+    "sysv, unattached": sysv_unattached,
+    "sysv, read-only": lambda: sysv(0o400),
+    "semaphores": semaphores,
+    "message queue": queue,
     "io_uring": lambda: keep.append(call(425, 8, ctypes.create_string_buffer(120))),
     "aio": lambda: keep.append(call(206, 8, ctypes.byref(ctypes.c_ulong(0)))),
     "device": lambda: keep.append(os.open(sys.argv[2], os.O_RDWR)),

@@ -17,7 +17,7 @@
 
 #include "common/err.h"
 
-#define SOCK_MAX_FDS 128	/* a message carries at most so many; SCM_MAX_FD is 253 */
+#define SOCK_MAX_FDS 253	/* a message carries at most so many: SCM_MAX_FD, unix(7) */
 
 int sock_pair(int sv[2], struct err *e) MUST_CHECK;
 int sock_listen(const char *path, int mode, struct err *e) MUST_CHECK;

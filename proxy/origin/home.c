@@ -433,7 +433,7 @@ static int exec_one(struct comer *c, struct err *e)
 
 	if (!c->img->exe || strlen(c->img->exe) > 4096)
 		return err_say(e, -EINVAL, "the image names no program");
-	c->r.base = highest(c->pid) + 1 + SOCK_MAX_FDS;
+	c->r.base = highest(c->pid) + 1 + RESTORE_FDS;
 	rc = write_strings(c, &path, &argv, &envp);
 	if (!rc)
 		rc = inject_must(&c->i, NULL, "keep a descriptor", e, SYS_fcntl,

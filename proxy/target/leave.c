@@ -16,6 +16,7 @@
 #include "proxy/origin/pipes.h"
 #include "proxy/origin/tree.h"
 
+#define LOOK_MS 20		/* how often it is looked whether everything has arrived */
 #define PUMP_STATE_MAX (1u << 20)
 #define MOST_SURVEYS 10
 
@@ -85,7 +86,8 @@ static int drain(struct leave *l, struct err *e)
 		more = pump_run(l->pump);
 		if (more < 0)
 			return err_set(e, more, "empty the program's pipes");
-		if (!more && poll(&p, 1, deadline_left_ms(deadline)) < 0 && errno != EINTR)
+		/* that the program's pipes are empty makes no event */
+		if (!more && poll(&p, 1, MIN(deadline_left_ms(deadline), LOOK_MS)) < 0 && errno != EINTR)
 			return err_set(e, -errno, "empty the program's pipes");
 	}
 	return 0;

@@ -21,6 +21,8 @@
 #include "proxy/image/image.h"
 #include "proxy/target/remote.h"
 
+#define RESTORE_FDS 128		/* descriptors that are given to a body at once: so many numbers are kept free for them */
+
 /* What several processes of a tree have: made for the first, given to the others too */
 struct restore_shared {
 	struct shared_open {

@@ -290,8 +290,8 @@ int restore_open_all(struct restore *s, struct err *e)
 		    (size_t)img->fds[i].open >= img->n_opens)
 			return err_say(e, -EINVAL, "the image's descriptors make no sense");
 		else
-			s->base = MAX(s->base, (int)img->fds[i].fd + 1 + SOCK_MAX_FDS);
-	s->base = MAX(s->base, SOCK_MAX_FDS);	/* what arrives takes the lowest numbers, a message at a time */
+			s->base = MAX(s->base, (int)img->fds[i].fd + 1 + RESTORE_FDS);
+	s->base = MAX(s->base, RESTORE_FDS);	/* what arrives takes the lowest numbers, a message at a time */
 	for (size_t i = 0; i < img->n_files; i++) {
 		const struct image_file *f = &img->files[i];
 
@@ -323,11 +323,11 @@ int restore_give(struct restore *s, const int *fds, int n, struct err *e)
 		struct msghdr m;
 		struct iovec v;
 		char byte[16];
-		char control[CMSG_SPACE(SOCK_MAX_FDS * sizeof(int))];
+		char control[CMSG_SPACE(RESTORE_FDS * sizeof(int))];
 	} in;
 
 	for (int done = 0; done < n;) {
-		int now = MIN(n - done, SOCK_MAX_FDS), got[SOCK_MAX_FDS], rc;
+		int now = MIN(n - done, RESTORE_FDS), got[RESTORE_FDS], rc;
 		uint64_t at;
 		int64_t len;
 

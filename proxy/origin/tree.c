@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree.c - A process and its descendants are looked at, and frozen, as one
+ * tree.c - A process and its descendants are looked at, and frozen, as one; of a program that has moved all that did
  */
 #include "proxy/origin/tree.h"
 
@@ -23,6 +23,23 @@ static bool is_member(const struct look *base, pid_t pid)
 	return !base->stays || !base->stays(base->ctx, pid);
 }
 
+static bool is_in(const pid_t *list, size_t n, pid_t pid)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] == pid)
+			return true;
+	return false;
+}
+
+static int check_count(size_t n, int rc, struct err *e)
+{
+	if (rc)
+		return err_set(e, rc, "list the program's processes");
+	if (n > IMAGE_MOST_PROCESSES)
+		return err_say(e, -E2BIG, "the program has more than %d processes", IMAGE_MOST_PROCESSES);
+	return 0;
+}
+
 /* The children of list[at], behind the others */
 static int add_children(const struct look *base, pid_t **list, size_t *n, size_t at, struct err *e)
 {
@@ -30,14 +47,38 @@ static int add_children(const struct look *base, pid_t **list, size_t *n, size_t
 	int rc = look_add_children((*list)[at], list, n);
 
 	for (size_t i = before; i < *n; i++)
-		if (is_member(base, (*list)[i]))
+		if (is_member(base, (*list)[i]) && !is_in(*list, to, (*list)[i]))
 			(*list)[to++] = (*list)[i];
 	*n = to;
-	if (rc)
-		return err_set(e, rc, "list the program's processes");
-	if (*n > IMAGE_MOST_PROCESSES)
-		return err_say(e, -E2BIG, "the program has more than %d processes", IMAGE_MOST_PROCESSES);
-	return 0;
+	return check_count(*n, rc, e);
+}
+
+/* Of those that aren't listed one without a parent among them; 0: all are listed */
+static pid_t find_root(const struct look *base, const pid_t *all, size_t n_all, const pid_t *list, size_t n)
+{
+	struct proc_stat st;
+	pid_t root = 0;
+
+	for (size_t i = 0; i < n_all && !root; i++)
+		if (!is_in(list, n, all[i]) && is_member(base, all[i]))
+			root = all[i];
+	while (root && !procfs_stat(root, root, &st, NULL) && is_in(all, n_all, st.ppid) && !is_in(list, n, st.ppid) &&
+	       is_member(base, st.ppid))
+		root = st.ppid;
+	return root;
+}
+
+/* One whose parents have ended isn't found by descent.  The list is as it was: there is none */
+static int add_root(const struct look *base, pid_t **list, size_t *n, struct err *e)
+{
+	AUTO_FREE pid_t *all = NULL;
+	size_t n_all = 0;
+	int rc = base->all ? base->all(base->ctx, &all, &n_all) : 0;
+	pid_t root = rc ? 0 : find_root(base, all, n_all, *list, *n);
+
+	if (root)
+		rc = look_add_pid(root, list, n);
+	return check_count(*n, rc, e);
 }
 
 static pid_t *list_of_one(pid_t pid)
@@ -80,8 +121,11 @@ static int look_once(const struct look *base, bool descend, struct image **out, 
 	int rc = img && pids ? 0 : err_set(e, -ENOMEM, "look at the program");
 
 	*n = 1;
-	for (size_t i = 0; i < *n && descend && !rc; i++)
+	for (size_t i = 0; i < *n && descend && !rc; i++) {
 		rc = add_children(base, &pids, n, i, e);
+		if (!rc && i + 1 == *n)
+			rc = add_root(base, &pids, n, e);
+	}
 	if (!rc)
 		rc = look_at_all(base, pids, *n, img, e);
 	if (!rc)
@@ -103,34 +147,49 @@ int tree_look(const struct look *base, bool descend, struct image **out, struct 
 
 /* ---- frozen ------------------------------------------------------------------------------------- */
 
-/* A frozen process has no more children than those that it has: so the list gets complete.  One that ended
- * before it stood is its parent's matter only, as one that ended before that */
+/* One that ended before it stood is its parent's matter only, as one that ended before that */
+static int freeze_one(const struct look *base, pid_t pid, struct freeze *f, bool *ended, struct err *e)
+{
+	struct look l = *base;
+	int rc;
+
+	l.pid = pid;
+	l.before = pid == base->pid ? base->before : NULL;
+	rc = freeze_threads(f, &l, e);
+	*ended = rc && pid != base->pid && !is_member(base, pid);
+	if (!*ended)
+		return rc;
+	freeze_thaw(f);
+	if (e)
+		*e = (struct err){ 0 };
+	return 0;
+}
+
+/*
+ * A frozen process has no more children than those that it has; and one that isn't frozen yet may lose its
+ * parents, but not get lost: so the list gets complete
+ */
 static int freeze_members(const struct look *base, bool descend, pid_t **pids, size_t *count, tree_slot_fn *slot,
 			  void *ctx, size_t *n, struct err *e)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < *count && !rc; i++) {
-		struct look l = *base;
+	while (*n < *count && !rc) {
+		size_t i = *n;
 		struct freeze *f = slot(ctx, i);
+		bool ended = false;
 
 		if (!f)
 			return err_set(e, -ENOMEM, "freeze the program");
 		*n = i + 1;
-		l.pid = (*pids)[i];
-		l.before = i ? NULL : base->before;
-		rc = freeze_threads(f, &l, e);
-		if (rc && i && !is_member(base, l.pid)) {
-			freeze_thaw(f);
-			if (e)
-				*e = (struct err){ 0 };
+		rc = freeze_one(base, (*pids)[i], f, &ended, e);
+		if (ended)
 			memmove(*pids + i, *pids + i + 1, (--*count - i) * sizeof(**pids));
-			*n = i--;
-			rc = 0;
-			continue;
-		}
-		if (!rc && descend)
+		*n = i + !ended;
+		if (!rc && !ended && descend)
 			rc = add_children(base, pids, count, i, e);
+		if (!rc && descend && *n == *count)
+			rc = add_root(base, pids, count, e);
 	}
 	return rc;
 }

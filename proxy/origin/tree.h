@@ -2,7 +2,8 @@
 /*
  * tree.h - A process and its descendants are looked at, and frozen, as one
  *
- * Lists hold parents before their children.  Children that have ended but weren't waited for, and
+ * Of a program that moved, its other processes too: those whose parents have ended (look.all).  Lists
+ * hold parents before their children.  Children that have ended but weren't waited for, and
  * stand-ins, are their parents' kin (look.h) and no members.
  */
 #ifndef PROXY_ORIGIN_TREE_H

@@ -26,6 +26,7 @@
 #include "common/scope.h"
 #include "common/sock.h"
 #include "common/wire.h"
+#include "proxy/target/stand_in.h"
 #include "proxy/trace/pids.h"
 
 #define LOOK_MS 100		/* how often callers that wait for home are looked at: have they a signal to take? */
@@ -350,7 +351,7 @@ static bool reaps(const struct keeper *k)
 /* The program's parent is a stand-in: it tells what its child does */
 static void hear_reports(struct keeper *k)
 {
-	struct kin_report r;
+	struct stand_in_report r;
 
 	while (k->kin.reports >= 0 && read(k->kin.reports, &r, sizeof(r)) == sizeof(r))
 		if (r.pid == k->body)

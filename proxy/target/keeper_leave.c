@@ -20,7 +20,6 @@
 #include "common/wire.h"
 #include "proxy/origin/look.h"
 #include "proxy/target/leave.h"
-#include "proxy/trace/procfs.h"
 
 /* The image as text in a memfd, and a pidfd of each process: to the session with @type */
 static int say_image(struct keeper *k, unsigned type, const struct image *img, struct err *e)
@@ -62,6 +61,17 @@ static bool stays(void *ctx, pid_t pid)
 	return one && !one->moved;
 }
 
+static int all(void *ctx, pid_t **list, size_t *n)
+{
+	const struct kin *kin = &((struct keeper *)ctx)->kin;
+	int rc = 0;
+
+	for (size_t i = 0; i < kin->n && !rc; i++)
+		if (kin->list[i].moved && !kin->list[i].ended)
+			rc = look_add_pid(kin->list[i].pid, list, n);
+	return rc;
+}
+
 /* While the freeze waits for the program's threads: some wait for us */
 static void serve_the_frozen(void *ctx)
 {
@@ -77,21 +87,8 @@ static void serve_the_frozen(void *ctx)
 static struct look look_from(struct keeper *k)
 {
 	return (struct look){ .pid = k->body, .policy = k->with->policy, .moved = true, .stream_of = stream_by_inode,
-			      .stays = stays, .idle = serve_the_frozen, .twins = originfs_device(k->fs),
+			      .stays = stays, .all = all, .idle = serve_the_frozen, .twins = originfs_device(k->fs),
 			      .no_new_privs = k->arrivals[0].supervisor.no_new_privs, .ctx = k };
-}
-
-/* kin_moved(), without those that have ended since we looked */
-static size_t living(void *ctx)
-{
-	const struct kin *kin = &((struct keeper *)ctx)->kin;
-	struct proc_status st;
-	size_t n = 0;
-
-	for (size_t i = 0; i < kin->n; i++)
-		n += kin->list[i].moved && !kin->list[i].ended &&
-		     !procfs_status(kin->list[i].pid, kin->list[i].pid, &st, NULL) && st.state != 'Z' && st.state != 'X';
-	return n;
 }
 
 /* Whoever waits for them will do so elsewhere; those without a parent are ours to wait for */
@@ -106,8 +103,6 @@ static void tell_ended(void *ctx)
 	keeper_tell_ended(k);
 }
 
-static const struct leave_ops leave_ops = { .living = living, .frozen = tell_ended };
-
 int keeper_on_survey(struct keeper *k, const struct request *q UNUSED, struct err *e)
 {
 	AUTO_IMAGE struct image *img = NULL;
@@ -117,7 +112,7 @@ int keeper_on_survey(struct keeper *k, const struct request *q UNUSED, struct er
 	if (k->ended)
 		return err_say(e, -ESRCH, "the program has ended");
 	l = look_from(k);
-	rc = leave_survey(&l, &leave_ops, &img, e);
+	rc = leave_survey(&l, &img, e);
 	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
 }
 
@@ -133,7 +128,7 @@ int keeper_on_freeze(struct keeper *k, const struct request *q, struct err *e)
 		return rc;
 	l = look_from(k);
 	originfs_leaving(k->fs, true);
-	rc = leave_freeze(&l, &leave_ops, k->pump, (int)m.drain_ms, &k->leave, e);
+	rc = leave_freeze(&l, tell_ended, k->pump, (int)m.drain_ms, &k->leave, e);
 	if (rc) {
 		originfs_leaving(k->fs, false);
 		return rc;

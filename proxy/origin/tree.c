@@ -81,13 +81,13 @@ static int add_root(const struct look *base, pid_t **list, size_t *n, struct err
 	return check_count(*n, rc, e);
 }
 
-static pid_t *list_of_one(pid_t pid)
+static int begin_list(const struct look *base, pid_t **list, size_t *n, struct err *e)
 {
-	pid_t *list = malloc(sizeof(*list));
+	int rc = base->pid ? look_add_pid(base->pid, list, n) : add_root(base, list, n, e);
 
-	if (list)
-		*list = pid;
-	return list;
+	if (!rc && !*n)
+		return err_say(e, -ESRCH, "the program has ended");
+	return check_count(*n, rc, e);
 }
 
 /* ---- a look ---------------------------------------------------------------------------------- */
@@ -117,10 +117,12 @@ static int look_at_all(const struct look *base, const pid_t *pids, size_t n, str
 static int look_once(const struct look *base, bool descend, struct image **out, size_t *n, struct err *e)
 {
 	AUTO_IMAGE struct image *img = calloc(1, sizeof(*img));
-	AUTO_FREE pid_t *pids = list_of_one(base->pid);
-	int rc = img && pids ? 0 : err_set(e, -ENOMEM, "look at the program");
+	AUTO_FREE pid_t *pids = NULL;
+	int rc = img ? 0 : err_set(e, -ENOMEM, "look at the program");
 
-	*n = 1;
+	*n = 0;
+	if (!rc)
+		rc = begin_list(base, &pids, n, e);
 	for (size_t i = 0; i < *n && descend && !rc; i++) {
 		rc = add_children(base, &pids, n, i, e);
 		if (!rc && i + 1 == *n)
@@ -196,15 +198,16 @@ static int freeze_members(const struct look *base, bool descend, pid_t **pids, s
 
 int tree_freeze(const struct look *base, bool descend, tree_slot_fn *slot, void *ctx, size_t *n, struct err *e)
 {
-	AUTO_FREE pid_t *pids = list_of_one(base->pid);
+	AUTO_FREE pid_t *pids = NULL;
 	AUTO_FREE struct look *looks = NULL;
-	size_t count = 1;
-	int rc;
+	size_t count = 0;
+	int rc = begin_list(base, &pids, &count, e);
 
 	*n = 0;
-	if (!pids)
-		return err_set(e, -ENOMEM, "freeze the program");
-	rc = freeze_members(base, descend, &pids, &count, slot, ctx, n, e);
+	if (!rc)
+		rc = freeze_members(base, descend, &pids, &count, slot, ctx, n, e);
+	if (!rc && !*n)
+		rc = err_say(e, -ESRCH, "the program has ended");
 	looks = rc ? NULL : calloc(*n, sizeof(*looks));
 	if (!rc && !looks)
 		rc = err_set(e, -ENOMEM, "freeze the program");

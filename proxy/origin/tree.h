@@ -11,7 +11,10 @@
 
 #include "proxy/origin/freeze.h"
 
-/* @base: as for look_at(), for each of them; its pid is the first one's.  @descend: or it alone */
+/*
+ * @base: as for look_at(), for each of them; its pid is the first one's, 0: that one has ended.
+ * @descend: or it alone
+ */
 int tree_look(const struct look *base, bool descend, struct image **out, struct err *e) MUST_CHECK;
 
 /* Where the state of the @i-th process is kept; it must stay where it is.  NULL: no memory */

@@ -129,9 +129,9 @@ static const struct handler {
 	{ WIRE_GO,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), keeper_on_go },
 	{ WIRE_ABORT,	    IN(EMPTY) | IN(PREPARED) | IN(FILLABLE) | IN(READY), keeper_on_abort },
 	{ WIRE_RESUME,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), on_resume },
-	{ WIRE_SURVEY,	    IN(RUNNING),				   keeper_on_survey },
-	{ WIRE_FREEZE,	    IN(RUNNING),				   keeper_on_freeze },
-	{ WIRE_THAW,	    IN(RUNNING) | IN(FROZEN),			   keeper_on_thaw },
+	{ WIRE_SURVEY,	    IN(RUNNING) | IN(ENDED),			   keeper_on_survey },
+	{ WIRE_FREEZE,	    IN(RUNNING) | IN(ENDED),			   keeper_on_freeze },
+	{ WIRE_THAW,	    IN(RUNNING) | IN(FROZEN) | IN(ENDED),	   keeper_on_thaw },
 	{ WIRE_DISCARD,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), keeper_on_discard },
 	{ WIRE_KEEPER_STOP, IN(RUNNING) | IN(ENDED),			   on_stop },
 };

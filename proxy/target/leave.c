@@ -147,7 +147,7 @@ int leave_freeze(const struct look *base, void (*frozen)(void *ctx), struct pump
 	return 0;
 }
 
-const struct image *leave_image(const struct leave *l)
+struct image *leave_image(struct leave *l)
 {
 	return &l->whole;
 }

@@ -26,7 +26,7 @@ int leave_survey(const struct look *base, struct image **out, struct err *e) MUS
  */
 int leave_freeze(const struct look *base, void (*frozen)(void *ctx), struct pump *pump, int drain_ms, struct leave **out,
 		 struct err *e) MUST_CHECK;
-const struct image *leave_image(const struct leave *l);
+struct image *leave_image(struct leave *l);
 void leave_thaw(struct leave *l);	/* it runs on here; frees @l */
 
 #endif

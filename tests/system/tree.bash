@@ -149,6 +149,42 @@ row_orphans() {
 	kept_their_places "$dir" $names && rm -rf "$dir"
 }
 
+pid_of() {
+	awk 'NR == 1 { print $2 }' "$1"
+}
+
+# are_on HOST DIRECTORY NAME... - they, and nothing of them elsewhere, and they go on
+are_on() {
+	local host=$1 dir=$2 name
+	shift 2
+	for name; do
+		runs_on "$host" "$(pid_of "$dir/$name")" || return
+	done
+	all_go_on "$dir" "$@"
+}
+
+# The program's first process has ended: what it left behind is moved under its number
+row_left_behind() {
+	local dir names="orphan grouped leads leads-child follows daemon parent parent-child twice family family-child" name host
+	dir=$(mktemp -d "$SHARED/orphans.XXXXXX") && chmod 1777 "$dir" || return
+	start_program hosta "$@" "/shared/${dir##*/}" || return
+	wait_for "$OUT" '^ready$' && move hostb && say leave && ended_with "exit 0" || return
+	# shellcheck disable=SC2086	# a list
+	all_go_on "$dir" $names || return
+	for host in hostc hostb; do
+		# shellcheck disable=SC2086
+		mm hosta "$P" $host && are_on $host "$dir" $names || return
+	done
+	# shellcheck disable=SC2086
+	mm hosta home "$P" && are_on hosta "$dir" $names || return
+	touch "$dir/stop"
+	for name in $names own job victim; do
+		until_true gone hosta "$(pid_of "$dir/$name")" || return
+	done
+	# shellcheck disable=SC2086
+	kept_their_places "$dir" $names && rm -rf "$dir"
+}
+
 # Parents end while all are moved, and no process is lost, or there twice
 row_restless() {
 	local dir i host

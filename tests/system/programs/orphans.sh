@@ -5,24 +5,25 @@
 # Says ready; after "go" it has started one of each kind.  Each counts into a file of its name, a line
 #	NUMBER PID PARENT GROUP SESSION
 # and nothing in a line but the number may ever change.  After "end" the shell has ended or waited for all
-# that it knows, and says ok.
+# that it knows, and says ok.  After "leave" it has started them, too, and ends before them.
 PATH=/usr/local/bin:/usr/bin:/bin
 self=$(readlink -f "$0")
 cd "${2:-.}" || exit
 
 count() {
-	local n=0 me=$BASHPID place
+	local n=0 me=$BASHPID pid parent group session
+	look "$me"
 	# an orphan is one when its parent has ended
-	while [ "${2:-}" = orphan ] && [ "$(parent_of "$me")" != "$REAPER" ]; do sleep 0.02; done
+	while [ "${2:-}" = orphan ] && [ "$parent" != "$REAPER" ]; do sleep 0.02; look "$me"; done
 	while [ ! -e stop ]; do
-		place=$(cut -d' ' -f1,4-6 "/proc/$me/stat")
-		echo "$((n += 1)) $place" >>"$1"
+		look "$me"
+		echo "$((n += 1)) $pid $parent $group $session" >>"$1"
 		sleep 0.05
 	done
 }
 
-parent_of() {
-	cut -d' ' -f4 "/proc/$1/stat"
+look() {
+	read -r pid _ _ parent group session _ <"/proc/$1/stat"
 }
 
 # Started by itself: bash orphans.sh @count NAME, and bash orphans.sh @daemon NAME
@@ -76,6 +77,7 @@ while read -r line; do
 		while kill -0 "$victim" 2>/dev/null; do sleep 0.05; done
 		echo killed
 		;;
+	leave) exec <&- >&-; start_all; exit 0 ;;
 	end) break ;;
 	esac
 done

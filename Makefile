@@ -279,12 +279,7 @@ lint:
 # New inputs stay in $(BUILD)/fuzz; one that should stay found is copied to tests/fuzz/corpus
 .PHONY: fuzz
 fuzz: $(FUZZ_BIN)
-	@for f in $(FUZZ_BIN); do \
-		name=$${f##*/fuzz_}; new=$(BUILD)/fuzz/corpus/$$name; seeds=tests/fuzz/corpus/$$name; \
-		mkdir -p $$new $$seeds; echo "== $$name, $(FUZZ_SECONDS) s"; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 -verbosity=0 \
-			-artifact_prefix=$(BUILD)/fuzz/$$name- $$new $$seeds || exit 1; \
-	done
+	@tests/run-fuzz.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ_BIN)
 
 # Ratios, no tests: what a pause costs, next to what copying costs; the table stays in tests/bench/last.txt (root)
 BENCH_BIN := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))

@@ -62,6 +62,11 @@ system_tests() {
 part unit "$make" --no-print-directory check-unit
 if [ "$what" != unit ]; then
 	part layers tests/check-layers.sh
+	if clang --version >/dev/null 2>&1; then
+		part fuzz "$make" --no-print-directory -s -j"$(nproc)" fuzz FUZZ_SECONDS=10
+	else
+		skip_part fuzz "there is no clang"
+	fi
 	part victims "$make" --no-print-directory check-victims
 	if [ "$(id -u)" = 0 ]; then
 		rm -rf "$BUILD/system"

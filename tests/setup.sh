@@ -48,8 +48,8 @@ check      curl                   program curl
 check      uidmap                 program newuidmap
 check      libcap2-bin            program capsh
 check      default-jdk-headless   program javac
-lint       clang                  program clang
-lint       libclang-rt-14-dev     runtime fuzzer
+check      clang                  program clang
+check      libclang-rt-14-dev     runtime fuzzer
 lint       clang-tidy             program clang-tidy
 lint       cppcheck               program cppcheck
 lint       shellcheck             program shellcheck

@@ -82,6 +82,9 @@ struct hub {
 	int alone;			/* looks without a session and without a deputy */
 	struct one *list;
 	size_t n;
+	struct pollfd *polled;		/* three of ours, then the deputies' */
+	pid_t *polled_pids;
+	size_t polled_size;
 	struct queue unanswered;	/* ids of calls whose deputies are gone */
 	struct queue after;		/* EXITED and STOPPED, until what came before is written */
 	uint8_t in[WIRE_LOCAL_MAX], out[WIRE_LOCAL_MAX], state[WIRE_CHUNK];
@@ -140,7 +143,7 @@ static int add(struct hub *h, pid_t pid, int sock)
 	if (o) {		/* it is back, from a way home that failed */
 		drop_fd(&o->sock);
 		o->sock = sock;
-		o->left = false;
+		o->left = o->killed = false;
 		return 0;
 	}
 	more = realloc(h->list, (h->n + 1) * sizeof(*more));
@@ -282,14 +285,15 @@ static void deputy_left(struct hub *h, struct one *o)
 		say_held(h);
 		return;
 	}
-	if (o->told_to_end || !h->up || h->lost) {
+	if (o->told_to_end || h->lost) {
 		forget(h, o);
 		return;
 	}
 	leave_calls(h, o);
 	drop_fd(&o->sock);
 	o->killed = true;
-	tell_killed(h, o->pid);
+	if (h->up)		/* else it's told when we know that COMMIT happened */
+		tell_killed(h, o->pid);
 }
 
 /* ---- from the deputies ------------------------------------------------------------------------------ */
@@ -310,6 +314,14 @@ static void took_has(struct hub *h, const void *p, size_t len)
 	say_held(h);
 }
 
+static void come_up(struct hub *h)
+{
+	for (size_t i = 0; i < h->n && !h->up; i++)
+		if (h->list[i].killed)
+			tell_killed(h, h->list[i].pid);
+	h->up = true;
+}
+
 static void from_deputy(struct hub *h, struct one *o, const struct wire_head *head, const void *p, size_t len, int *fd)
 {
 	struct wire_hub_join join;
@@ -319,7 +331,7 @@ static void from_deputy(struct hub *h, struct one *o, const struct wire_head *he
 		call_answered(o, result.id);
 	switch (head->type) {
 	case WIRE_DEPUTY_UP:
-		h->up = true;
+		come_up(h);
 		break;
 	case WIRE_DEPUTY_HAS:
 		took_has(h, p, len);
@@ -732,12 +744,31 @@ static bool is_over(struct hub *h)
 	return h->lost || (h->up && (h->finished || pump_told(h->pump)) && pump_written(h->pump));
 }
 
+/* How many deputies we can poll: all, but without memory the first ones */
+static size_t make_polled(struct hub *h)
+{
+	size_t size = h->n + 64;
+
+	if (h->n > h->polled_size || !h->polled) {
+		struct pollfd *p = realloc(h->polled, (3 + size) * sizeof(*p));
+		pid_t *pids = realloc(h->polled_pids, size * sizeof(*pids));
+
+		h->polled = p ? p : h->polled;
+		h->polled_pids = pids ? pids : h->polled_pids;
+		if (p && pids)
+			h->polled_size = size;
+	}
+	if (!h->polled || !h->polled_pids)
+		_exit(EXIT_BROKEN);
+	return MIN(h->n, h->polled_size);
+}
+
 static void turn(struct hub *h)
 {
-	struct pollfd p[3 + 1024];
-	size_t most = MIN(h->n, ARRAY_SIZE(p) - 3);
+	size_t most = make_polled(h);
 	bool room = pump_room(h->pump) > 1;
-	pid_t pids[1024];
+	struct pollfd *p = h->polled;
+	pid_t *pids = h->polled_pids;
 
 	p[0] = (struct pollfd){ .fd = h->deaf ? -1 : h->listener, .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = pump_fd(h->pump), .events = POLLIN };

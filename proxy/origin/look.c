@@ -401,6 +401,37 @@ static void keep_mm(struct image *img, const struct proc_stat *st)
 	img->env_end = st->env_end;
 }
 
+/* open(2) of this asks what ptrace(2) does (capabilities, dumpable, Yama), and stops nothing */
+static bool may_trace(pid_t pid)
+{
+	char path[32];
+	AUTO_FD int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 || (errno != EACCES && errno != EPERM);
+}
+
+/* Nothing more can be found out about these.  Return: 0 or a negative errno */
+static int look_whether(struct look *l, const char *comm, struct err *e)
+{
+	char exe[4096];
+	const char *name;
+
+	if (l->moved)
+		return 0;
+	if (!may_trace(l->pid))
+		reasons_add(l->why, REASON_NOT_TRACEABLE, NULL, "process %d (%s) may not be traced by mproxy, which is uid %u's",
+			    (int)l->pid, comm, (unsigned)geteuid());
+	if (procfs_link(l->pid, exe, sizeof(exe), "exe") > 0) {
+		name = strrchr(exe, '/') ? strrchr(exe, '/') + 1 : exe;
+		if (!strcmp(name, "mdeputy") || !strcmp(name, "mrestore") || !strcmp(name, "mproxy"))
+			reasons_add(l->why, REASON_ITS_OWN, NULL, "process %d (%s) is a part of mproxy: it runs %s",
+				    (int)l->pid, comm, name);
+	}
+	return reasons_to_err(l->why, e);
+}
+
 int look_process(struct look *l, struct err *e)
 {
 	struct image *img = l->img;
@@ -413,6 +444,9 @@ int look_process(struct look *l, struct err *e)
 
 	if (!rc)
 		rc = procfs_stat(l->pid, l->pid, &st, e);
+	if (rc)
+		return rc;
+	rc = look_whether(l, st.comm, e);
 	if (rc)
 		return rc;
 	look_state(l, &s, &st);

@@ -63,14 +63,28 @@ void fork_unused(struct asks *a, pid_t pid)
 		log_warn("the origin couldn't be told that deputy %d isn't needed", (int)pid);
 }
 
-/* Until @tid stops; if that takes long it is made to */
-static int wait_for_stop(pid_t tid, int *status)
+/* -EALREADY: it is in its next call already */
+static int wait_unless_over(pid_t tid, struct receiver *from, int *status, int ms)
 {
-	int rc = tracee_wait(tid, status, deadline_in_ms(FORK_MS));
+	int64_t deadline = deadline_in_ms(ms);
+	int rc;
 
-	if (rc == -ETIMEDOUT && !ptrace(PTRACE_INTERRUPT, tid, 0, 0))
-		rc = tracee_wait(tid, status, deadline_in_ms(5000));
+	do {
+		rc = tracee_wait(tid, status, deadline_in_ms(1));
+		if (rc == -ETIMEDOUT && receiver_has(from, tid))
+			return -EALREADY;
+	} while (rc == -ETIMEDOUT && deadline_left_ms(deadline));
 	return rc;
+}
+
+/* Until @tid stops; if that takes long it is made to */
+static int wait_for_stop(pid_t tid, struct receiver *from, int *status)
+{
+	int rc = wait_unless_over(tid, from, status, FORK_MS);
+
+	if ((rc == -ETIMEDOUT || rc == -EALREADY) && ptrace(PTRACE_INTERRUPT, tid, 0, 0))
+		return -errno;
+	return rc == -ETIMEDOUT ? wait_unless_over(tid, from, status, 5000) : rc;
 }
 
 /* To the next entry or end of a system call.  @stopped: a SIGSTOP came in between, the one that can't be blocked */
@@ -148,7 +162,15 @@ static void detach(pid_t tid, int status)
 		log_warn("thread %d can't be let go after its fork: %s", (int)tid, strerror(errno));
 }
 
-int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t pid)
+/* Its fork failed, and then it called us: it couldn't stop before it was answered */
+bool fork_left(pid_t tid, int status)
+{
+	int sig = tracee_event(status) ? 0 : WSTOPSIG(status);
+
+	return !ptrace(PTRACE_DETACH, tid, 0, (void *)(intptr_t)sig);
+}
+
+int fork_go_on(struct kin *k, struct receiver *from, int listener, uint64_t id, pid_t tid, pid_t pid)
 {
 	struct seccomp_notif_resp go = { .id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
 	bool wrong = !k->misnumbered && stage_fault("target: forking", NULL) < 0;
@@ -163,8 +185,8 @@ int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t pid)
 		return rc;
 	if (ptrace(PTRACE_SEIZE, tid, 0, (void *)(uintptr_t)(EVENTS | PTRACE_O_TRACESYSGOOD)))
 		return errno == ESRCH ? FORK_UNUSED : FORK_LATER;
-	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &go) || wait_for_stop(tid, &status))
-		return FORK_UNUSED;	/* it was killed */
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &go) || wait_for_stop(tid, from, &status))
+		return FORK_UNUSED;	/* it was killed, or fork_left() will let it go */
 	if (tracee_event(status) && tracee_event(status) != PTRACE_EVENT_STOP &&
 	    !ptrace(PTRACE_GETEVENTMSG, tid, 0, &child) && child) {
 		int its;

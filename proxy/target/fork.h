@@ -7,6 +7,7 @@
 
 #include "proxy/target/asks.h"
 #include "proxy/target/kin.h"
+#include "proxy/target/receiver.h"
 
 enum {
 	FORK_DONE = 0,
@@ -17,11 +18,14 @@ enum {
 
 /**
  * fork_go_on() - Let the clone of thread @tid go on, as child @pid
+ * @from:		where its next call would come from
  * @listener, @id:	the notification that it waits in
  *
  * Return: FORK_*, or a negative errno that the caller shall get
  */
-int fork_go_on(struct kin *k, int listener, uint64_t id, pid_t tid, pid_t pid);
+int fork_go_on(struct kin *k, struct receiver *from, int listener, uint64_t id, pid_t tid, pid_t pid);
+/* A thread has stopped, says waitpid(2): was it one that fork_go_on() couldn't let go?  Now it has */
+bool fork_left(pid_t tid, int status);
 void fork_unused(struct asks *a, pid_t pid);	/* its deputy may end */
 
 /* The kernel gives pids of threads from here on, away from the origin's.  Once, at the start */

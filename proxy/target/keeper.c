@@ -26,6 +26,7 @@
 #include "common/scope.h"
 #include "common/sock.h"
 #include "common/wire.h"
+#include "proxy/target/fork.h"
 #include "proxy/target/stand_in.h"
 #include "proxy/trace/pids.h"
 
@@ -366,7 +367,9 @@ void keeper_reap(struct keeper *k)
 	if (!reaps(k))
 		return;		/* while it is traced, each stop belongs to whoever waits for it */
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | __WALL)) > 0)
-		if (pid == k->body) {
+		if (WIFSTOPPED(status) && fork_left(pid, status)) {
+			continue;
+		} else if (pid == k->body) {
 			body_changed(k, status);
 		} else if (!WIFSTOPPED(status) && !WIFCONTINUED(status) && kin_find(&k->kin, pid)) {
 			struct kin_one *one = kin_find(&k->kin, pid);
@@ -468,11 +471,11 @@ static int keep(struct keeper *k)
 		};
 		bool look = somebody_waits(k) || (k->ended && !k->told_exit) || kin_unreaped(&k->kin);
 
-		int came = poll(p, ARRAY_SIZE(p), more ? 0 : look ? LOOK_MS : -1);
+		int came = poll(p, ARRAY_SIZE(p), more || (k->receiver.n && reaps(k)) ? 0 : look ? LOOK_MS : -1);
 
 		if (came < 0 && errno != EINTR)
 			return 1;
-		if (p[6].revents)
+		if (p[6].revents || (k->receiver.n && reaps(k)))
 			keeper_hear_programs(k, before_call);
 		if (p[2].revents)
 			read_signals(k);
@@ -515,6 +518,7 @@ int keeper_run(const struct keeper_start *with)
 	for (size_t i = 0; i < k->n_arrivals; i++)
 		supervisor_stop(&k->arrivals[i].supervisor);
 	free(k->arrivals);
+	receiver_close(&k->receiver);
 	originfs_free(k->fs);
 	pump_free(k->pump);
 	image_free(k->img);

@@ -283,7 +283,8 @@ static int finish_one(struct keeper *k, struct arrival *a, size_t index, struct 
 	a->restore->r.idle = k->fs ? serve_files : NULL;
 	a->restore->r.idle_ctx = k;
 	rc = restore_finish(a->restore, e);
-	a->supervisor = (struct supervisor){ .listener = -1, .asks = &k->asks, .kin = &k->kin, .user = k->with->user,
+	a->supervisor = (struct supervisor){ .listener = -1, .asks = &k->asks, .kin = &k->kin,
+					     .from = &k->receiver, .user = k->with->user,
 					     .twins = originfs_device(k->fs),
 					     .no_new_privs = a->restore->img->no_new_privs };
 	if (!rc)

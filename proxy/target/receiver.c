@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -76,7 +78,38 @@ int receiver_fd(const struct receiver *r)
 	return r->in;
 }
 
+static void take_all(struct receiver *r)
+{
+	struct received got, *more;
+
+	while (read(r->in, &got, sizeof(got)) == sizeof(got)) {
+		more = realloc(r->list, (r->n + 1) * sizeof(*more));
+		if (!more)
+			return;		/* its caller waits until it is killed */
+		r->list = more;
+		more[r->n++] = got;
+	}
+}
+
 bool receiver_next(struct receiver *r, struct received *to)
 {
-	return read(r->in, to, sizeof(*to)) == sizeof(*to);
+	if (!r->n)
+		return read(r->in, to, sizeof(*to)) == sizeof(*to);
+	*to = r->list[0];
+	memmove(r->list, r->list + 1, --r->n * sizeof(*r->list));
+	return true;
+}
+
+bool receiver_has(struct receiver *r, pid_t tid)
+{
+	take_all(r);
+	for (size_t i = 0; i < r->n; i++)
+		if ((pid_t)r->list[i].n.pid == tid)
+			return true;
+	return false;
+}
+
+void receiver_close(struct receiver *r)
+{
+	free(r->list);
 }

@@ -15,12 +15,15 @@
 #include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/err.h"
 
 struct receiver {
 	int listeners;			/* an epoll set */
 	int in, out;			/* the pipe */
+	struct received *list;		/* what was taken out of it already, the oldest first */
+	size_t n;
 };
 
 struct received {
@@ -33,7 +36,9 @@ int receiver_open(struct receiver *r, struct err *e) MUST_CHECK;
 int receiver_start(struct receiver *r, struct err *e) MUST_CHECK;
 /* @listener stays the caller's; it is forgotten when nobody is left who has its filter */
 int receiver_add(struct receiver *r, uint32_t who, int listener) MUST_CHECK;
-int receiver_fd(const struct receiver *r);		/* readable: there is one */
+int receiver_fd(const struct receiver *r);		/* readable: there is one; or there are some in r->list */
 bool receiver_next(struct receiver *r, struct received *to);	/* false: there is none */
+bool receiver_has(struct receiver *r, pid_t tid);	/* one of this thread's; it stays */
+void receiver_close(struct receiver *r);		/* the thread goes with the process */
 
 #endif

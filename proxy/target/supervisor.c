@@ -236,7 +236,7 @@ static void on_forked(void *ctx, int64_t value, const void *out UNUSED, size_t l
 	int64_t rc = value;
 
 	if (value > 0)
-		rc = fork_go_on(s->kin, s->listener, w->id, w->tid, (pid_t)value);
+		rc = fork_go_on(s->kin, s->from, s->listener, w->id, w->tid, (pid_t)value);
 	if (rc == FORK_UNUSED || rc == FORK_AGAIN || rc == FORK_LATER)
 		fork_unused(s->asks, (pid_t)value);
 	if (rc == FORK_LATER)

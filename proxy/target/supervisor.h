@@ -11,6 +11,7 @@
 
 #include "proxy/target/asks.h"
 #include "proxy/target/kin.h"
+#include "proxy/target/receiver.h"
 
 struct waiting_call;
 
@@ -18,6 +19,7 @@ struct supervisor {
 	int listener;			/* -1: there is no filter */
 	struct asks *asks;
 	struct kin *kin;
+	struct receiver *from;		/* where they come from */
 	uint64_t twins;			/* device number of the twins' file system */
 	bool user;			/* mproxy is an ordinary user's: ids can't change */
 	bool no_new_privs;		/* as the program believes */

@@ -7,17 +7,30 @@
 
 # shellcheck source=tests/system/lib.bash
 . "${BASH_SOURCE[0]%/*}/lib.bash"
+# shellcheck source=tests/system/tree.bash
+. "${BASH_SOURCE[0]%/*}/tree.bash"
+
+# tree COMMAND... - with several processes instead of one
+tree() {
+	TREE=--tree
+	"$@"
+}
 
 faults_setup_file() {
 	system_up root 3
 }
 
-# where_it_runs - hosts, a line
+# where_it_runs - hosts, a line; of several processes any of them
 where_it_runs() {
-	local i host
+	local i host pid
 	for ((i = 0; i < N_HOSTS; i++)); do
 		host=${HOSTS_NAMES[i]}
-		[ "$(count_running "$host" "$P" RSDI)" = 0 ] || echo "$host"
+		for pid in "${FAMILY[@]}"; do
+			[ "$(count_running "$host" "$pid" RSDI)" = 0 ] || {
+				echo "$host"
+				break
+			}
+		done
 	done
 }
 
@@ -41,15 +54,23 @@ counts_on() {
 
 start_counter() {
 	local name
+	if [ -n "${TREE:-}" ]; then
+		many_start 3 && until_true has_more_lines "$COUNTER" 5
+		return
+	fi
 	name=$(basename "$(mktemp "$SHARED/counter.XXXXXX")")
 	chmod 666 "$SHARED/$name"
 	COUNTER=$SHARED/$name
 	start_program hosta "$BIN/victims/v_counter" "/shared/$name" &&
-		wait_for "$OUT" '^ready$' && until_true has_more_lines "$COUNTER" 5
+		wait_for "$OUT" '^ready$' && FAMILY=("$P") && until_true has_more_lines "$COUNTER" 5
 }
 
 # counter_ends - it judges itself, its file is judged here once more
 counter_ends() {
+	if [ -n "${TREE:-}" ]; then
+		many_end
+		return
+	fi
 	say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ] || return
 	awk '$2 != NR { print "line " NR ": " $0; exit 1 }' "$COUNTER" >&2 && rm -f "$COUNTER"
 }
@@ -69,7 +90,7 @@ cable() {
 
 way() {
 	case $1 in
-	move) mm hosta "$P" hostb ;;
+	move) mm hosta ${TREE:+"$TREE"} "$P" hostb ;;
 	onward) mm hosta "$P" hostc ;;
 	home) mm hosta home "$P" ;;
 	esac
@@ -82,7 +103,7 @@ fault() {
 	case $way in onward) to=hostc ;; home) to=hosta ;; esac
 	mproxy_fault "$host" "$stage=$what" && start_counter || return
 	if [ "$way" != move ]; then
-		mm hosta "$P" hostb && runs_on hostb "$P" || return
+		way move && runs_on hostb "$P" || return
 	fi
 	way "$way" || status=$?
 	counts_on || return
@@ -111,13 +132,13 @@ lost_or_counting() {
 
 # may_be_lost WAY HOST kill STAGE - then its parent sees SIGKILL and the log says so; never on two hosts
 may_be_lost() {
-	mproxy_fault "$2" "$4=$3" && start_counter && mm hosta "$P" hostb && runs_on hostb "$P" || return
+	mproxy_fault "$2" "$4=$3" && start_counter && way move && runs_on hostb "$P" || return
 	way "$1" || echo "mmigrate: exit status $?"
 	until_true lost_or_counting || return
 	if [ -s "$(outside "$D")/status" ]; then
 		ended_with "signal 9" && until_true grep -q E_PROGRAM_LOST "$(log_of hosta)" || return
 		[ -z "$(where_it_runs)" ] || return
-		awk '$2 != NR { print "line " NR ": " $0; exit 1 }' "$COUNTER" >&2 || return
+		[ -n "${TREE:-}" ] || awk '$2 != NR { print "line " NR ": " $0; exit 1 }' "$COUNTER" >&2 || return
 	else
 		counts_on && counter_ends || return
 	fi
@@ -131,7 +152,7 @@ link() {
 	rm -f "$SHARED/wait"
 	mproxy_fault hosta "$stage=wait:/shared/wait" && start_counter || return
 	if [ "$way" != move ]; then
-		mm hosta "$P" hostb && runs_on hostb "$P" || return
+		way move && runs_on hostb "$P" || return
 	fi
 	way "$way" >"$HOSTS_DIR/way.log" 2>&1 3>&- &
 	pid=$!
@@ -153,4 +174,18 @@ link() {
 # sessions_of HOST - numbers of processes
 sessions_of() {
 	on "$1" pgrep -x mproxy | grep -vx "$(mproxy_pid "$1")"
+}
+
+# While a tree is handed over its session is killed: who wasn't handed over has been killed, and nobody runs twice
+tree_half_handed_over() {
+	local TREE=--tree
+	mproxy_fault hosta "handing over the others=kill" && start_counter || return
+	way move || echo "mmigrate: exit status $?"
+	until_true has_ended_or_only_on hostb && say stop && ended_with "exit 1" || return
+	grep -q "ended with status 0x9\$" "$(outside "$D")/err" && [ -z "$(where_it_runs)" ] || return
+	awk '$1 != NR { print FILENAME ": line " NR ": " $0; exit 1 }' "$COUNTER" >&2 && rm -rf "${COUNTER%/*}" && mproxy_fault hosta ""
+}
+
+has_ended_or_only_on() {
+	[ "$(where_it_runs)" = "$1" ]
 }

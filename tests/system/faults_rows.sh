@@ -53,6 +53,25 @@ row() {
 	printf '\n@test "%s" {\n\t%s\n}\n' "$name" "$(printf '%q ' "$@")"
 }
 
+# The same for a tree of processes, by turns
+tree_rows() {
+	local way=$1 file=$2 list=$3 label="$1: " stage when n=0
+	grep -q "\"$way: " "$file" && label=
+	while IFS=$'\t' read -r stage when; do
+		n=$((n + 1))
+		if [ -n "$all" ] || [ $((n % 2)) = 0 ]; then
+			row "tree: ${label}$stage: it fails" tree fault "$way" hosta fail "$stage" "$when"
+		fi
+		if [[ $stage =~ ^($lost_when_killed)$ ]]; then
+			row "tree: ${label}$stage: the origin's session is killed" tree may_be_lost "$way" hosta kill "$stage"
+		elif [ -n "$all" ] || [ $((n % 2)) = 1 ]; then
+			row "tree: ${label}$stage: the origin's session is killed" tree fault "$way" hosta kill "$stage" "$when"
+		fi
+		[ -z "$all" ] || row "tree: ${label}$stage: the connection ends" tree link "$way" "$stage" connections
+	done < <(stages "$file" "$list")
+	[ "$way" != move ] || row "tree: half of it is handed over" tree_half_handed_over
+}
+
 # rows WAY TARGET FILE LIST
 rows() {
 	local way=$1 host=$2 file=$3 list=$4 label stage when n=0
@@ -97,3 +116,9 @@ mkdir -p "$to"
 rows move hostb proxy/origin/move.c move_stages >"$to/faults-move.bats"
 rows onward hostc proxy/origin/onward.c stages >"$to/faults-onward.bats"
 rows home hosta proxy/origin/home.c stages >"$to/faults-home.bats"
+{
+	begin
+	tree_rows move proxy/origin/move.c move_stages
+	tree_rows onward proxy/origin/onward.c stages
+	tree_rows home proxy/origin/home.c stages
+} >"$to/faults-tree.bats"

@@ -18,12 +18,16 @@ row_misnumbered() {
 	mproxy_fault hostb ""
 }
 
-# Set-user-id programs would run without their privilege
+# Set-user-id and set-group-id programs would run without their privilege
 row_setuid() {
-	start_program hosta bash -c 'echo ready; read -r _; /bin/su --version; echo status $?; exec /bin/su --version' &&
+	local program
+	[ -g /usr/bin/chage ] || skip_or_fail "chage isn't set-group-id here" || return
+	start_program hosta bash -c 'echo ready; read -r _; /bin/su --version; echo su $?; /usr/bin/chage --help; echo chage $?; exec /bin/su --version' &&
 		wait_for "$OUT" '^ready$' && move hostb && say go && ended_with "exit 126" || return
-	grep -qx 'status 126' "$OUT" && grep -q "su: Operation not permitted" "$(outside "$D")/err" &&
-		grep -q "E_SETUID: process $P may not run /bin/su" "$(log_of hostb)"
+	for program in su chage; do
+		grep -qx "$program 126" "$OUT" && grep -q "$program: Operation not permitted" "$(outside "$D")/err" &&
+			grep -q "E_SETUID: process [0-9]* may not run [a-z/]*/$program" "$(log_of hostb)" || return
+	done
 }
 
 # Its parent hears of its end at once, and of all that its child still has to say

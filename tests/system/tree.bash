@@ -86,14 +86,27 @@ row_tree_make() {
 	rm -rf "$SHARED/there" "$SHARED/here"
 }
 
-# Many processes that never pause: each is in one place at a time
+# many_start [CHILDREN] - processes that never pause.  Sets COUNTER, the file of one of them, and FAMILY, their numbers
+many_start() {
+	local dir
+	dir=$(mktemp -d "$SHARED/many.XXXXXX") && chmod 777 "$dir" || return
+	COUNTER=$dir/count.0
+	start_program hosta /usr/bin/python3 "$BIN/programs/once.py" "/shared/${dir##*/}" "$@" && wait_for "$OUT" '^ready ' &&
+		read -r -a FAMILY < <(sed -n "s/^ready/$P/p" "$OUT")
+}
+
+# many_end - none of them ever ran twice, or was set back
+many_end() {
+	say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ] && rm -rf "${COUNTER%/*}"
+}
+
+# Each of many is in one place at a time
 row_tree_once() {
-	local i
-	start_program hosta "$@" && wait_for "$OUT" '^ready$' && move_tree hostb || return
-	for i in 1 2 3; do
+	many_start && move_tree hostb || return
+	for _ in 1 2 3; do
 		move hostc && move hostb || return
 	done
-	home && say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
+	home && many_end
 }
 
 # ---- those that have lost their parents ----------------------------------------------------------------------

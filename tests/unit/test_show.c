@@ -52,9 +52,9 @@ static void progress(struct show *s, int64_t code, const json *answer)
 #define REASONS                                                                            \
 	"\"reasons\":[{\"code\":\"E_SETUID\",\"warning\":false,\"text\":\"it is setuid\","  \
 	"\"advice\":\"do not\",\"rule\":\"rule 3\",\"host\":\"h\"},"                        \
-	"{\"code\":\"E_OLD_KERNEL\",\"warning\":true,\"text\":\"slow\",\"advice\":\"\"}]"
+	"{\"code\":\"E_CLOCK_DIFFERS\",\"warning\":true,\"text\":\"slow\",\"advice\":\"\"}]"
 #define REASONS_SHOWN                                                                      \
-	"  E_SETUID: it is setuid (rule 3) [h]\n      do not\n  W E_OLD_KERNEL: slow\n"
+	"  E_SETUID: it is setuid (rule 3) [h]\n      do not\n  W E_CLOCK_DIFFERS: slow\n"
 
 static const struct row {
 	show_fn *show;

@@ -1,14 +1,12 @@
 # once.py - Many processes that each count into a file of their own, as fast as they can
 #
-#	once.py DIRECTORY
+#	once.py DIRECTORY [CHILDREN]		into DIRECTORY/count.N
 #
 # Whatever runs twice for a moment shows: a number would be there twice.  "stop" ends them.
 import os
-import shutil
 import sys
-import tempfile
 
-CHILDREN = 12
+CHILDREN = int(sys.argv[2]) if len(sys.argv) > 2 else 12
 
 
 def count(path):
@@ -22,12 +20,14 @@ def count(path):
             os._exit(0)
 
 
-os.chdir(tempfile.mkdtemp(dir=sys.argv[1]))
+os.chdir(sys.argv[1])
+pids = []
 for i in range(CHILDREN):
-    if not os.fork():
+    pids.append(os.fork())
+    if not pids[-1]:
         count("count.%d" % i)
         os._exit(1)
-print("ready", flush=True)
+print("ready", *pids, flush=True)
 for line in sys.stdin:
     print(line.strip(), flush=True)
     if line == "stop\n":
@@ -42,5 +42,4 @@ for i in range(CHILDREN):
     if numbers != [str(n + 1) for n in range(len(numbers))]:
         wrong = next(k for k, n in enumerate(numbers) if n != str(k + 1))
         sys.exit("count.%d: %s where %d is due" % (i, numbers[wrong], wrong + 1))
-shutil.rmtree(os.getcwd())
 print("ok", flush=True)

@@ -92,26 +92,61 @@ static int begin_list(const struct look *base, pid_t **list, size_t *n, struct e
 
 /* ---- a look ---------------------------------------------------------------------------------- */
 
-static int look_at_all(const struct look *base, const pid_t *pids, size_t n, struct image *img, struct err *e)
+/* One process, into @img.  It may end meanwhile, which is its parent's matter only: then *@ended */
+static int look_at_one(struct look *l, const struct look *base, struct image *img, bool *ended, struct err *e)
 {
-	AUTO_FREE struct look *looks = calloc(n, sizeof(*looks));
-	int rc = looks ? 0 : err_set(e, -ENOMEM, "look at the program");
+	struct image *its = calloc(1, sizeof(*its)), *others = img->others;
+	size_t reasons = base->why ? base->why->n : 0, n_others = img->n_others;
+	int rc = its ? 0 : err_set(e, -ENOMEM, "look at the program");
 
-	img->others = calloc(n, sizeof(*img->others));
-	img->n_others = img->others ? n - 1 : 0;
-	if (!img->others)
-		return err_set(e, -ENOMEM, "look at the program");
-	for (size_t i = 0; i < n && !rc; i++) {
-		looks[i] = *base;
-		looks[i].pid = pids[i];
-		looks[i].tree = n > 1 ? pids : NULL;
-		looks[i].n_tree = n > 1 ? n : 0;
-		looks[i].img = image_process(img, i);
-		rc = look_at(&looks[i], e);
-		if (!rc)
-			rc = cpu_describe(looks[i].img, e);
+	l->img = its;
+	if (!rc)
+		rc = look_at(l, e);
+	if (!rc)
+		rc = cpu_describe(its, e);
+	*ended = rc && its && l->pid != base->pid && !is_member(base, l->pid);
+	if (rc) {
+		free(take_ptr(l->inodes));
+		image_free(its);
+		if (*ended && base->why)
+			reasons_cut(base->why, reasons);
+		if (*ended && e)
+			*e = (struct err){ 0 };
+		return *ended ? 0 : rc;
 	}
-	return rc ? rc : look_settle(looks, n, e);
+	*img = *its;
+	img->others = others;
+	img->n_others = n_others;
+	free(its);
+	l->img = img;
+	return 0;
+}
+
+/* *@n: those that were still there */
+static int look_at_all(const struct look *base, const pid_t *pids, size_t *n, struct image *img, struct err *e)
+{
+	AUTO_FREE struct look *looks = calloc(*n, sizeof(*looks));
+	size_t there = 0;
+	int rc = 0;
+
+	img->others = calloc(*n, sizeof(*img->others));
+	if (!img->others || !looks)
+		return err_set(e, -ENOMEM, "look at the program");
+	for (size_t i = 0; i < *n && !rc; i++) {
+		bool ended;
+
+		looks[there] = *base;
+		looks[there].pid = pids[i];
+		looks[there].tree = *n > 1 ? pids : NULL;
+		looks[there].n_tree = *n > 1 ? *n : 0;
+		rc = look_at_one(&looks[there], base, there ? &img->others[there - 1] : img, &ended, e);
+		there += !rc && !ended;
+		img->n_others = there ? there - 1 : 0;
+	}
+	*n = there;
+	if (!rc && !there)
+		return err_say(e, -ESRCH, "the program has ended");
+	return rc ? rc : look_settle(looks, there, e);
 }
 
 static int look_once(const struct look *base, bool descend, struct image **out, size_t *n, struct err *e)
@@ -129,7 +164,7 @@ static int look_once(const struct look *base, bool descend, struct image **out, 
 			rc = add_root(base, &pids, n, e);
 	}
 	if (!rc)
-		rc = look_at_all(base, pids, *n, img, e);
+		rc = look_at_all(base, pids, n, img, e);
 	if (!rc)
 		*out = take_ptr(img);
 	return rc;

@@ -162,6 +162,14 @@ row_orphans() {
 	kept_their_places "$dir" $names && rm -rf "$dir"
 }
 
+# A subreaper's orphans are its children everywhere, and it waits for them at home
+row_adopts() {
+	start_program hosta "$@" && wait_for "$OUT" '^ready$' && move hostb && say go && wait_for "$OUT" '^started$' || return
+	say look && wait_for "$OUT" '^look 1$' && move hostc && say look && wait_for "$OUT" '^look 2$' || return
+	home && say look && wait_for "$OUT" '^look 3$' && move_tree hostb && say look && wait_for "$OUT" '^look 4$' || return
+	home && say end && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
+}
+
 pid_of() {
 	awk 'NR == 1 { print $2 }' "$1"
 }

@@ -232,7 +232,7 @@ check-hosts: $(BUILD)/tests/hostinit
 ifeq ($(SANITIZE),1)
 check:
 	@tests/setup.sh build check
-	@BUILD=$(BUILD) MAKE='$(MAKE) SANITIZE=1' tests/check.sh unit
+	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/check.sh unit
 else
 check: check-ready
 	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/check.sh

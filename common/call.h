@@ -48,12 +48,12 @@ struct call_env {
 struct call {
 	uint16_t id;
 	uint16_t nr;			/* of the system call, x86-64 */
+	int8_t arg;			/* the filter compares this argument, -1: none */
 	const char *name;
 	enum call_route route;
 	enum call_act act;
 	enum call_place (*decide)(const struct call_env *env, const uint64_t args[6]);
-	int8_t arg;			/* the filter compares this argument, -1: none */
-	uint64_t mask, value, other;	/* either of the two */
+	uint64_t mask, value, other;	/* of @arg: either of the two */
 	const char *kinds, *text;
 };
 

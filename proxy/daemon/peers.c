@@ -305,7 +305,7 @@ int peers_pin(const char *state_dir, const struct peer *p, bool replace, struct 
 	if (!peer_ok(p))
 		return err_say(e, -EINVAL, "not a peer: its name, host:port or pin is malformed");
 	dirfd = load_locked(state_dir, &ps, e);
-	if (dirfd < 0)
+	if (dirfd < 0 || !ps)
 		return dirfd;
 	r = may_pin(ps, p, replace, e);
 	if (r)
@@ -325,7 +325,7 @@ int peers_unpin(const char *state_dir, const char *name, struct err *e)
 	const struct peer *old;
 	size_t i;
 
-	if (dirfd < 0)
+	if (dirfd < 0 || !ps)
 		return dirfd;
 	old = peers_find(ps, name);
 	if (!old)

@@ -547,6 +547,7 @@ static int set_up(struct deputy *d, const void *buf, size_t len)
 static int start(struct deputy *d, const char *text)
 {
 	struct wire_deputy_up up = { .pid = (uint32_t)getpid() };
+	const char *name = getenv("MDEPUTY_COMM");
 	AUTO_FREE void *setup = NULL;
 	uint8_t buf[16];
 	size_t len = 0;
@@ -558,10 +559,10 @@ static int start(struct deputy *d, const char *text)
 	deputy_set_limits();
 	/* it comes home by way of another session than the one that brought it here */
 	(void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
-	if (getenv("MDEPUTY_COMM"))	/* ps shows the program's name */
-		(void)prctl(PR_SET_NAME, getenv("MDEPUTY_COMM"));
-	d->self = getenv("MDEPUTY_AS") ? atoi(getenv("MDEPUTY_AS")) : getpid();
-	d->holder = getenv("MDEPUTY_HOLDER") ? atoi(getenv("MDEPUTY_HOLDER")) : 0;
+	if (name)		/* ps shows the program's */
+		(void)prctl(PR_SET_NAME, name);
+	d->self = deputy_env("MDEPUTY_AS", getpid());
+	d->holder = deputy_env("MDEPUTY_HOLDER", 0);
 	setup = deputy_read_memfd(fds[0], &len);
 	if (!setup)
 		return -EBADMSG;
@@ -594,7 +595,7 @@ static void NORETURN serve(struct deputy *d)
 			p[0].fd = -1;
 			p[1].events |= POLLOUT;
 		}
-		if (poll(p, (nfds_t)(3 + n), timeout) < 0)
+		if (poll(p, 3 + (nfds_t)n, timeout) < 0)
 			continue;
 		if (p[0].revents || d->unreaped)
 			take_signals(d);

@@ -38,6 +38,8 @@ int deputy_above_standard(int fd) MUST_CHECK;
 int deputy_take_signals(void) MUST_CHECK;
 /* The whole of a memfd, malloc'ed, or NULL */
 void *deputy_read_memfd(int fd, size_t *len);
+/* A number from the environment, or @otherwise */
+int deputy_env(const char *name, int otherwise);
 /* The soft limits of descriptors and cores */
 void deputy_set_limits(void);
 

@@ -461,14 +461,14 @@ static void tell_after(struct hub *h)
 		struct wire_head head;
 		const void *p;
 
-		if (o && !wire_unpack(w->bytes, w->len, &head, &p)) {
-			if (head.type == WIRE_REAPED)
-				to_all(h, w->bytes, w->len);
-			else if (head.type == WIRE_EXITED && !wire_get_exited(p, head.length, &exited))
-				tell_to_end(h, o, &exited);
-			else
-				to_deputy(o, w->bytes, w->len);
-		}
+		if (wire_unpack(w->bytes, w->len, &head, &p))
+			head.type = 0;
+		if (head.type == WIRE_REAPED)
+			to_all(h, w->bytes, w->len);
+		else if (o && head.type == WIRE_EXITED && !wire_get_exited(p, head.length, &exited))
+			tell_to_end(h, o, &exited);
+		else if (o && head.type)
+			to_deputy(o, w->bytes, w->len);
 		queue_pop(&h->after);
 	}
 }
@@ -710,13 +710,13 @@ static int start(struct hub *h, const char *text)
 	if (flags < 0 || fcntl(h->listener, F_SETFD, FD_CLOEXEC) || fcntl(h->listener, F_SETFL, flags | O_NONBLOCK))
 		return -EBADF;
 	h->leader = (pid_t)leader;
-	h->as = getenv("MDEPUTY_AS") ? atoi(getenv("MDEPUTY_AS")) : 0;
+	h->as = deputy_env("MDEPUTY_AS", 0);
 	h->greeting = -1;
 	h->pump = pump_new(&ops, h, NULL);
 	signals = deputy_take_signals();
 	if (!h->pump || signals < 0)
 		return -ENOMEM;
-	h->dir = getenv("MDEPUTY_DIR") ? atoi(getenv("MDEPUTY_DIR")) : -1;
+	h->dir = deputy_env("MDEPUTY_DIR", -1);
 	if (h->dir >= 0 && fcntl(h->dir, F_SETFD, FD_CLOEXEC))
 		h->dir = -1;
 	close(signals);		/* blocked, and that's all: a signal to us means nothing */
@@ -807,6 +807,7 @@ static void turn(struct hub *h)
 void hub_run(const char *fds)
 {
 	struct hub *h = calloc(1, sizeof(*h));
+	const char *name = getenv("MDEPUTY_SOCKET");
 
 	if (!h || start(h, fds))
 		_exit(EXIT_BROKEN);
@@ -814,7 +815,7 @@ void hub_run(const char *fds)
 		turn(h);
 	if (!h->quit)
 		say_goodbye(h);
-	if (h->dir >= 0 && getenv("MDEPUTY_SOCKET"))
-		unlinkat(h->dir, getenv("MDEPUTY_SOCKET"), 0);
+	if (h->dir >= 0 && name)
+		unlinkat(h->dir, name, 0);
 	_exit(0);
 }

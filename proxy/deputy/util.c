@@ -94,3 +94,10 @@ void deputy_set_limits(void)
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
 }
+
+int deputy_env(const char *name, int otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? atoi(text) : otherwise;
+}

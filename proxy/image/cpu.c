@@ -142,7 +142,7 @@ int cpu_describe(struct image *img, struct err *e)
 
 static bool has_word(const char *list, const char *word, size_t len)
 {
-	for (const char *at = list; (at = strstr(at, word)); at++)
+	for (const char *at = list; at && (at = strstr(at, word)); at++)
 		if ((at == list || at[-1] == ' ') && (at[len] == ' ' || !at[len]))
 			return true;
 	return false;

@@ -306,7 +306,7 @@ static int get_text(struct saved *s, struct bytes *b, char *to, size_t size, str
 
 static int read_head(struct saved *s, struct err *e)
 {
-	struct section x;
+	struct section x = { 0 };
 	struct bytes b;
 	uint8_t first[4];
 	int rc;
@@ -329,7 +329,7 @@ static int read_head(struct saved *s, struct err *e)
 
 static int read_manifest(struct saved *s, struct err *e)
 {
-	struct section x;
+	struct section x = { 0 };
 	int rc = read_known(s, &x, e);
 
 	if (!rc && x.kind != MANIFEST)
@@ -430,7 +430,7 @@ static int read_end(struct saved *s, const struct section *x, struct err *e)
 
 int saved_next(struct saved *s, struct saved_pages *m, struct err *e)
 {
-	struct section x;
+	struct section x = { 0 };
 	int rc = read_known(s, &x, e);
 
 	if (rc)

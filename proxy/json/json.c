@@ -57,7 +57,7 @@ static const json *twice_in(const json *obj, size_t n, const json **sorted)
 
 	for (const json *j = obj->child; j; j = j->next)
 		sorted[i++] = j;
-	qsort(sorted, n, sizeof(*sorted), compare_names);
+	qsort(sorted, n, sizeof(const json *), compare_names);
 	for (i = 1; i < n && !twin; i++)
 		if (!compare_names(&sorted[i - 1], &sorted[i]))
 			twin = &sorted[i];
@@ -65,9 +65,9 @@ static const json *twice_in(const json *obj, size_t n, const json **sorted)
 		return NULL;
 	for (const json *j = obj->child; j; j = j->next)
 		if (j == twin[0] || j == twin[-1])
-			for (j = j->next; j; j = j->next)
-				if (j == twin[0] || j == twin[-1])
-					return j;
+			for (const json *k = j->next; k; k = k->next)
+				if (k == twin[0] || k == twin[-1])
+					return k;
 	return NULL;
 }
 
@@ -95,7 +95,7 @@ static int find_twice(const json *j, struct way *w)
 	if (!n)
 		return 0;
 	if (cJSON_IsObject(j)) {
-		AUTO_FREE const json **sorted = calloc(n, sizeof(*sorted));
+		AUTO_FREE const json **sorted = calloc(n, sizeof(const json *));
 		const json *twice;
 
 		if (!sorted)
@@ -551,7 +551,7 @@ bool json_is_null(const json *j)
 
 const json *json_first(const json *j)
 {
-	return cJSON_IsObject(j) || cJSON_IsArray(j) ? j->child : NULL;
+	return j && (cJSON_IsObject(j) || cJSON_IsArray(j)) ? j->child : NULL;
 }
 
 const json *json_next(const json *j)

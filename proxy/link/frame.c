@@ -57,7 +57,7 @@ static uint32_t sum(unsigned type, const void *head, const struct iovec *payload
 {
 	struct iovec v[3] = { { (void *)head, SUMMED } };
 
-	if (type == WIRE_MEM)
+	if (type == WIRE_MEM || !payload)
 		return (uint32_t)checksum64(v, 1);
 	v[1] = payload[0];
 	v[2] = payload[1];

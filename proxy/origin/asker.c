@@ -52,7 +52,7 @@ int asker_file(int client, struct err *e)
 {
 	uint8_t buf[256];
 	struct wire_head h;
-	const void *payload;
+	const void *payload = NULL;
 	int fd = -1, rc = asker_tell(client, WIRE_FILE_WANTED, buf,
 				     wire_put_file_wanted(buf, sizeof(buf), &(struct wire_file_wanted){ 0 }), NULL, 0, e);
 
@@ -68,7 +68,7 @@ int asker_keep(int client, uint64_t pages, struct err *e)
 	struct wire_file_kept kept;
 	uint8_t buf[256];
 	struct wire_head h;
-	const void *payload;
+	const void *payload = NULL;
 	int fd = -1, rc = asker_tell(client, WIRE_FILE_WRITTEN, buf,
 				     wire_put_file_written(buf, sizeof(buf), &(struct wire_file_written){ pages }), NULL,
 				     0, e);

@@ -304,15 +304,15 @@ static int ask_timers(struct inject *i, struct image *img, struct err *e)
 static int ask_process(struct inject *i, struct image *img, struct err *e)
 {
 	static const struct {
-		int option;
 		size_t offset;
+		int option;
 		bool by_pointer;
 	} options[] = {
-		{ PR_GET_SECUREBITS, offsetof(struct image, securebits), false },
-		{ PR_GET_DUMPABLE, offsetof(struct image, dumpable), false },
-		{ PR_GET_THP_DISABLE, offsetof(struct image, thp_disable), false },
-		{ PR_GET_CHILD_SUBREAPER, offsetof(struct image, subreaper), true },
-		{ PR_GET_PDEATHSIG, offsetof(struct image, pdeathsig), true },
+		{ offsetof(struct image, securebits), PR_GET_SECUREBITS, false },
+		{ offsetof(struct image, dumpable), PR_GET_DUMPABLE, false },
+		{ offsetof(struct image, thp_disable), PR_GET_THP_DISABLE, false },
+		{ offsetof(struct image, subreaper), PR_GET_CHILD_SUBREAPER, true },
+		{ offsetof(struct image, pdeathsig), PR_GET_PDEATHSIG, true },
 	};
 	int64_t brk;
 	int rc = inject_must(i, &brk, "read the break", e, SYS_brk, (uint64_t[6]){ 0 });

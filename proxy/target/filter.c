@@ -96,8 +96,8 @@ int filter_build(struct sock_filter **out, struct err *e)
 	if (!rc)
 		rc = export_program(ctx, TAIL, out, &n);
 	seccomp_release(ctx);
-	if (rc)
-		return err_set(e, rc, "make a filter");
+	if (rc || !*out)
+		return err_set(e, rc ? rc : -ENOMEM, "make a filter");
 	add_tail(*out, n);
 	return (int)(n + TAIL);
 }

@@ -90,7 +90,7 @@ static int wait_for_stop(pid_t tid, struct receiver *from, int *status)
 /* To the next entry or end of a system call.  @stopped: a SIGSTOP came in between, the one that can't be blocked */
 static int next_syscall_stop(pid_t tid, bool *stopped)
 {
-	int status, rc;
+	int status = 0, rc;
 
 	do {
 		rc = ptrace(PTRACE_SYSCALL, tid, 0, 0) ? -errno : tracee_wait(tid, &status, deadline_in_ms(5000));

@@ -63,7 +63,8 @@ int keeper_say_with_pump(struct keeper *k, unsigned type, const void *payload, s
 
 	if (rc)
 		return rc;
-	theirs = fds[0] = sv[1];
+	theirs = sv[1];
+	fds[0] = theirs;
 	fds[1] = pidfd;
 	rc = pump_attach(k->pump, sv[0], e);
 	if (rc) {

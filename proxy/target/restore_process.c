@@ -16,6 +16,7 @@
 #include <fcntl.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/scope.h"
 
 #ifndef PR_TIMER_CREATE_RESTORE_IDS
@@ -108,7 +109,7 @@ static void restore_oom(struct restore *s)
 	if (fd < 0)
 		return;
 	if (write(fd, text, (size_t)n) < 0)
-		n = 0;		/* lowering it is a privilege: the target decides */
+		log_debug("%s can't be lowered: that's a privilege, the target decides", path);
 	close(fd);
 }
 

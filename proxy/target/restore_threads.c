@@ -105,7 +105,7 @@ static int clone_after_last_pid(struct restore *s, const struct image_thread *t,
 
 static int clone_thread(struct restore *s, const struct image_thread *t, struct err *e)
 {
-	int64_t got;
+	int64_t got = -EIO;
 	int rc = clone_once(s, t, true, &got, e);
 
 	if (!rc && got == -EPERM && s->home)

@@ -67,12 +67,13 @@ static enum call_place decide_process(const struct call_env *env, const uint64_t
 
 /* ---- the tables ------------------------------------------------------------------------------ */
 
-#define ANY -1, 0, 0
-#define IF(arg, mask, value) arg, mask, value
-#define ROW(id_, name_, route_, act_, how_, kinds_, text_, arg_, mask_, value_)                  \
+#define ANY -1, 0, 0, 0
+#define IF(arg, mask, value) arg, mask, value, value
+#define EITHER(arg, mask, value, other) arg, mask, value, other
+#define ROW(id_, name_, route_, act_, how_, kinds_, text_, arg_, mask_, value_, other_)          \
 	{ .id = (id_), .nr = SYS_##name_, .name = #name_, .route = CALL_ROUTE_##route_, .act = CALL_ACT_##act_, \
-	  .decide = decide_##how_, .arg = (arg_), .mask = (mask_), .value = (value_), .kinds = (kinds_),     \
-	  .text = (text_) },
+	  .decide = decide_##how_, .arg = (arg_), .mask = (mask_), .value = (value_), .other = (other_),     \
+	  .kinds = (kinds_), .text = (text_) },
 #define ROW_(...) ROW(__VA_ARGS__)
 #define CALL(id, name, route, act, decide, when, kinds, text) ROW_(id, name, route, act, decide, kinds, text, when)
 

@@ -22,7 +22,7 @@ enum call_id {
 };
 
 enum call_route { CALL_ROUTE_BOTH, CALL_ROUTE_TRAP, CALL_ROUTE_NONE };
-enum call_act { CALL_ACT_SHIP, CALL_ACT_BOTH, CALL_ACT_FORK, CALL_ACT_EXEC, CALL_ACT_MAKE, CALL_ACT_TELL, CALL_ACT_DENY };
+enum call_act { CALL_ACT_SHIP, CALL_ACT_BOTH, CALL_ACT_FORK, CALL_ACT_EXEC, CALL_ACT_MAKE, CALL_ACT_DENY };
 enum call_place { CALL_HERE, CALL_ORIGIN };	/* whose business a call is */
 
 /* What is known of a pid: CALL_PID_MOVED runs here, CALL_PID_KIN has a stand-in here */
@@ -53,7 +53,7 @@ struct call {
 	enum call_route route;
 	enum call_act act;
 	enum call_place (*decide)(const struct call_env *env, const uint64_t args[6]);
-	uint64_t mask, value;		/* of @arg */
+	uint64_t mask, value, other;	/* of @arg: either of the two */
 	const char *kinds, *text;
 };
 

@@ -151,7 +151,7 @@ static int print_calls(void)
 					      [CALL_ROUTE_NONE] = "twins" };
 	static const char *const acts[] = { [CALL_ACT_SHIP] = "at the origin", [CALL_ACT_BOTH] = "on both",
 					    [CALL_ACT_FORK] = "on both",       [CALL_ACT_EXEC] = "here",
-					    [CALL_ACT_TELL] = "here",	       [CALL_ACT_DENY] = "refused" };
+					    [CALL_ACT_DENY] = "refused" };
 
 	printf("%-20s%-14s%-15s%s\n", "call", "seen by", "done", "what for");
 	for (size_t i = 0; i < n_calls; i++)

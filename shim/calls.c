@@ -66,7 +66,7 @@ static bool decides_here(const struct call *c, const uint64_t args[6])
 {
 	struct call_env env = { .twin = is_twin, .pid = what_pid, .peek = peek };
 
-	if (c->arg >= 0 && (args[c->arg] & c->mask) != c->value)
+	if (c->arg >= 0 && (args[c->arg] & c->mask) != c->value && (args[c->arg] & c->mask) != c->other)
 		return false;		/* the filter doesn't look at it */
 	env.self = (int32_t)STUB(getpid);
 	return c->decide(&env, args) == CALL_HERE;

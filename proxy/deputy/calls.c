@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -357,6 +358,14 @@ static void forget(struct calls *c, size_t i)
 	c->list[i] = c->list[--c->n];
 }
 
+/* Who asks is the program, or whoever has it now: what would change ourselves isn't for them */
+static bool is_served(const struct pending *p)
+{
+	if (!p->row || (p->row->act != CALL_ACT_SHIP && p->row->act != CALL_ACT_BOTH))
+		return false;
+	return p->row->id != CALL_ID_prctl || p->a[0] == PR_SET_CHILD_SUBREAPER;
+}
+
 /* In the child everything is another's: it doesn't come back to the list */
 static bool fork_here(struct calls *c, uint64_t id)
 {
@@ -392,7 +401,7 @@ void calls_take(struct calls *c, const struct wire_call *m)
 		make_segment(c, m);
 		return;
 	}
-	if (!p.row || (p.row->act != CALL_ACT_SHIP && p.row->act != CALL_ACT_BOTH)) {
+	if (!is_served(&p)) {
 		tell_result(c, m->id, -ENOSYS, 0);
 		return;
 	}

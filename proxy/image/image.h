@@ -77,6 +77,12 @@ static inline struct image *image_process(const struct image *img, size_t i)
 	return i ? &img->others[i - 1] : (struct image *)(uintptr_t)img;
 }
 
+/* By which number everybody calls the program */
+static inline int image_program(const struct image *img)
+{
+	return (int)(img->ended_first ? img->ended_first : img->pid);
+}
+
 /* In MEM: which process's memory or object.  @object 0: its address space */
 static inline uint32_t image_space(size_t process, uint32_t object)
 {

@@ -73,13 +73,20 @@ void reasons_add(struct reasons *r, enum reason_code code, const char *rule, con
 		abort();
 }
 
+void reasons_cut(struct reasons *r, size_t n)
+{
+	while (r->n > n) {
+		const struct reason *last = &r->list[--r->n];
+
+		free(last->text);
+		free(last->rule);
+		free(last->where);
+	}
+}
+
 void reasons_free(struct reasons *r)
 {
-	for (size_t i = 0; i < r->n; i++) {
-		free(r->list[i].text);
-		free(r->list[i].rule);
-		free(r->list[i].where);
-	}
+	reasons_cut(r, 0);
 	free(r->list);
 	*r = (struct reasons){ 0 };
 }

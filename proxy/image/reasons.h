@@ -35,6 +35,7 @@ struct reasons {
 
 void reasons_add(struct reasons *r, enum reason_code code, const char *rule, const char *fmt, ...) PRINTF(4, 5);
 void reasons_free(struct reasons *r);
+void reasons_cut(struct reasons *r, size_t n);		/* only the first @n stay */
 size_t reasons_refusals(const struct reasons *r);	/* how many that are not warnings */
 const char *reason_name(enum reason_code code);		/* "E_SOCKET" */
 const char *reason_advice(enum reason_code code);	/* what the user can do, or "" */

@@ -205,8 +205,8 @@ static int stage_check(void *ctx, struct err *e)
 	struct home *h = ctx;
 	int rc = 0;
 
-	if (h->img->pid != h->o->pid)
-		return err_say(e, -EINVAL, "the image is of process %d, at home is process %d", (int)h->img->pid,
+	if (image_program(h->img) != h->o->pid)
+		return err_say(e, -EINVAL, "the image is of process %d, at home is process %d", image_program(h->img),
 			       (int)h->o->pid);
 	for (size_t i = 0; i < h->n && !rc; i++)
 		rc = check_one(h, h->list[i].img, e);

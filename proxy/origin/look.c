@@ -149,6 +149,17 @@ bool look_moves(const struct look *l, pid_t pid)
 	return pid == l->pid;
 }
 
+int look_add_pid(pid_t pid, pid_t **list, size_t *n)
+{
+	pid_t *more = realloc(*list, (*n + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[(*n)++] = pid;
+	return 0;
+}
+
 int look_add_children(pid_t pid, pid_t **list, size_t *n)
 {
 	AUTO_FREE int *tids = NULL;
@@ -159,15 +170,12 @@ int look_add_children(pid_t pid, pid_t **list, size_t *n)
 		ssize_t len = procfs_read(pid, text, sizeof(text), "task/%d/children", tids[i]);
 
 		while (len > 0 && *at) {
-			pid_t child = (pid_t)strtol(at, &at, 10), *more;
+			pid_t child = (pid_t)strtol(at, &at, 10);
 
 			if (child <= 0)
 				break;
-			more = realloc(*list, (*n + 1) * sizeof(*more));
-			if (!more)
+			if (look_add_pid(child, list, n))
 				return -ENOMEM;
-			*list = more;
-			more[(*n)++] = child;
 			at += strspn(at, " \n");
 		}
 	}
@@ -192,16 +200,38 @@ static int look_kin(struct look *l, pid_t ppid, struct err *e)
 	return rc ? err_set(e, rc, "look at the program's parent and children") : 0;
 }
 
-/* A session can only be inherited, or led: who is in another one than its parent can't be born again */
+static bool is_nobodys(pid_t pid)
+{
+	struct proc_stat st;
+
+	return pid > 1 && procfs_stat(pid, pid, &st, NULL);
+}
+
+static bool descends(pid_t pid, pid_t from)
+{
+	struct proc_stat st;
+
+	while (pid > 1 && pid != from && !procfs_stat(pid, pid, &st, NULL))
+		pid = st.ppid;
+	return pid == from;
+}
+
+/*
+ * A session can only be inherited, or led.  Who is in another one than its parent can be born again where
+ * the parent has left that session, or adopted it from its leader's family (birth.c of the target)
+ */
 static void look_place(struct look *l, const struct proc_stat *st)
 {
 	struct proc_stat parent;
 
-	if (!l->tree || l->pid == l->tree[0] || st->session == l->pid || procfs_stat(st->ppid, st->ppid, &parent, NULL))
+	l->img->no_session_leader = is_nobodys(st->session);
+	l->img->no_group_leader = is_nobodys(st->pgrp);
+	if (!look_moves(l, st->ppid) || st->session == l->pid || l->img->no_session_leader ||
+	    procfs_stat(st->ppid, st->ppid, &parent, NULL) || parent.session == st->session ||
+	    parent.session == st->ppid || descends(st->session, st->ppid))
 		return;
-	if (parent.session != st->session)
-		reasons_add(l->why, REASON_CHILDREN, NULL, "process %d (%s) isn't in the session of its parent any more",
-			    (int)l->pid, st->comm);
+	reasons_add(l->why, REASON_CHILDREN, NULL, "process %d (%s) was adopted by its parent, but the leader of its session wasn't",
+		    (int)l->pid, st->comm);
 }
 
 /* A namespace of its own is a container: its paths and pids mean something else here */

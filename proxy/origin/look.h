@@ -28,6 +28,8 @@ struct look {
 	/* of a moved program: which streams its keeper serves, by the twin pipe's inode; may be NULL */
 	uint32_t (*stream_of)(void *ctx, uint64_t inode);
 	bool (*stays)(void *ctx, pid_t pid);	/* of a moved program: is this child a stand-in? */
+	/* of a moved program: all its processes, appended: descent doesn't find those whose parents have ended; may be NULL */
+	int (*all)(void *ctx, pid_t **list, size_t *n);
 	void (*idle)(void *ctx);	/* called while the freeze waits for threads; may be NULL */
 	bool no_new_privs;		/* of a moved program: as it was before our filter set it */
 	uint64_t twins;			/* of a moved program: the device of the files that are pulled twins; 0: none */
@@ -40,7 +42,8 @@ int look_settle(struct look *looks, size_t n, struct err *e) MUST_CHECK;	/* what
 /* Has it children, which may come and go while it runs? */
 bool look_has_children(const struct image *img);
 bool look_moves(const struct look *l, pid_t pid);		/* does it move along? */
-/* Children of @pid, appended to the malloc'ed list */
+/* Appended to the malloc'ed list: @pid; its children */
+int look_add_pid(pid_t pid, pid_t **list, size_t *n) MUST_CHECK;
 int look_add_children(pid_t pid, pid_t **list, size_t *n) MUST_CHECK;
 int look_process(struct look *l, struct err *e) MUST_CHECK;	/* identity, credentials, limits, mm */
 int look_areas(struct look *l, struct err *e) MUST_CHECK;

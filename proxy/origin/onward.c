@@ -65,7 +65,7 @@ static int stage_survey(void *ctx, struct err *e)
 		rc = image_from_json(text, strlen(text), &w->survey, e);
 	if (!rc)
 		rc = describe_cpus(w->survey, e);
-	w->late = !rc && look_has_children(w->survey);
+	w->late = !rc && (look_has_children(w->survey) || w->survey->ended_first);
 	return rc;
 }
 
@@ -129,7 +129,7 @@ static int stage_freeze(void *ctx, struct err *e)
 		rc = caught_text(w->o, &w->image, e);
 	if (!rc)
 		rc = image_from_json(w->image, strlen(w->image), &img, e);
-	return !rc && (w->late || look_has_children(img)) ? prepare_frozen(w, img, e) : rc;
+	return !rc && (w->late || look_has_children(img) || img->ended_first) ? prepare_frozen(w, img, e) : rc;
 }
 
 static void undo_freeze(void *ctx)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree.c - A process and its descendants are looked at, and frozen, as one
+ * tree.c - A process and its descendants are looked at, and frozen, as one; of a program that has moved all that did
  */
 #include "proxy/origin/tree.h"
 
@@ -23,6 +23,23 @@ static bool is_member(const struct look *base, pid_t pid)
 	return !base->stays || !base->stays(base->ctx, pid);
 }
 
+static bool is_in(const pid_t *list, size_t n, pid_t pid)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] == pid)
+			return true;
+	return false;
+}
+
+static int check_count(size_t n, int rc, struct err *e)
+{
+	if (rc)
+		return err_set(e, rc, "list the program's processes");
+	if (n > IMAGE_MOST_PROCESSES)
+		return err_say(e, -E2BIG, "the program has more than %d processes", IMAGE_MOST_PROCESSES);
+	return 0;
+}
+
 /* The children of list[at], behind the others */
 static int add_children(const struct look *base, pid_t **list, size_t *n, size_t at, struct err *e)
 {
@@ -30,60 +47,124 @@ static int add_children(const struct look *base, pid_t **list, size_t *n, size_t
 	int rc = look_add_children((*list)[at], list, n);
 
 	for (size_t i = before; i < *n; i++)
-		if (is_member(base, (*list)[i]))
+		if (is_member(base, (*list)[i]) && !is_in(*list, to, (*list)[i]))
 			(*list)[to++] = (*list)[i];
 	*n = to;
-	if (rc)
-		return err_set(e, rc, "list the program's processes");
-	if (*n > IMAGE_MOST_PROCESSES)
-		return err_say(e, -E2BIG, "the program has more than %d processes", IMAGE_MOST_PROCESSES);
-	return 0;
+	return check_count(*n, rc, e);
 }
 
-static pid_t *list_of_one(pid_t pid)
+/* Of those that aren't listed one without a parent among them; 0: all are listed */
+static pid_t find_root(const struct look *base, const pid_t *all, size_t n_all, const pid_t *list, size_t n)
 {
-	pid_t *list = malloc(sizeof(*list));
+	struct proc_stat st;
+	pid_t root = 0;
 
-	if (list)
-		*list = pid;
-	return list;
+	for (size_t i = 0; i < n_all && !root; i++)
+		if (!is_in(list, n, all[i]) && is_member(base, all[i]))
+			root = all[i];
+	while (root && !procfs_stat(root, root, &st, NULL) && is_in(all, n_all, st.ppid) && !is_in(list, n, st.ppid) &&
+	       is_member(base, st.ppid))
+		root = st.ppid;
+	return root;
+}
+
+/* One whose parents have ended isn't found by descent.  The list is as it was: there is none */
+static int add_root(const struct look *base, pid_t **list, size_t *n, struct err *e)
+{
+	AUTO_FREE pid_t *all = NULL;
+	size_t n_all = 0;
+	int rc = base->all ? base->all(base->ctx, &all, &n_all) : 0;
+	pid_t root = rc ? 0 : find_root(base, all, n_all, *list, *n);
+
+	if (root)
+		rc = look_add_pid(root, list, n);
+	return check_count(*n, rc, e);
+}
+
+static int begin_list(const struct look *base, pid_t **list, size_t *n, struct err *e)
+{
+	int rc = base->pid ? look_add_pid(base->pid, list, n) : add_root(base, list, n, e);
+
+	if (!rc && !*n)
+		return err_say(e, -ESRCH, "the program has ended");
+	return check_count(*n, rc, e);
 }
 
 /* ---- a look ---------------------------------------------------------------------------------- */
 
-static int look_at_all(const struct look *base, const pid_t *pids, size_t n, struct image *img, struct err *e)
+/* One process, into @img.  It may end meanwhile, which is its parent's matter only: then *@ended */
+static int look_at_one(struct look *l, const struct look *base, struct image *img, bool *ended, struct err *e)
 {
-	AUTO_FREE struct look *looks = calloc(n, sizeof(*looks));
-	int rc = looks ? 0 : err_set(e, -ENOMEM, "look at the program");
+	struct image *its = calloc(1, sizeof(*its)), *others = img->others;
+	size_t reasons = base->why ? base->why->n : 0, n_others = img->n_others;
+	int rc = its ? 0 : err_set(e, -ENOMEM, "look at the program");
 
-	img->others = calloc(n, sizeof(*img->others));
-	img->n_others = img->others ? n - 1 : 0;
-	if (!img->others)
-		return err_set(e, -ENOMEM, "look at the program");
-	for (size_t i = 0; i < n && !rc; i++) {
-		looks[i] = *base;
-		looks[i].pid = pids[i];
-		looks[i].tree = n > 1 ? pids : NULL;
-		looks[i].n_tree = n > 1 ? n : 0;
-		looks[i].img = image_process(img, i);
-		rc = look_at(&looks[i], e);
-		if (!rc)
-			rc = cpu_describe(looks[i].img, e);
+	l->img = its;
+	if (!rc)
+		rc = look_at(l, e);
+	if (!rc)
+		rc = cpu_describe(its, e);
+	*ended = rc && its && l->pid != base->pid && !is_member(base, l->pid);
+	if (rc) {
+		free(take_ptr(l->inodes));
+		image_free(its);
+		if (*ended && base->why)
+			reasons_cut(base->why, reasons);
+		if (*ended && e)
+			*e = (struct err){ 0 };
+		return *ended ? 0 : rc;
 	}
-	return rc ? rc : look_settle(looks, n, e);
+	*img = *its;
+	img->others = others;
+	img->n_others = n_others;
+	free(its);
+	l->img = img;
+	return 0;
+}
+
+/* *@n: those that were still there */
+static int look_at_all(const struct look *base, const pid_t *pids, size_t *n, struct image *img, struct err *e)
+{
+	AUTO_FREE struct look *looks = calloc(*n, sizeof(*looks));
+	size_t there = 0;
+	int rc = 0;
+
+	img->others = calloc(*n, sizeof(*img->others));
+	if (!img->others || !looks)
+		return err_set(e, -ENOMEM, "look at the program");
+	for (size_t i = 0; i < *n && !rc; i++) {
+		bool ended;
+
+		looks[there] = *base;
+		looks[there].pid = pids[i];
+		looks[there].tree = *n > 1 ? pids : NULL;
+		looks[there].n_tree = *n > 1 ? *n : 0;
+		rc = look_at_one(&looks[there], base, there ? &img->others[there - 1] : img, &ended, e);
+		there += !rc && !ended;
+		img->n_others = there ? there - 1 : 0;
+	}
+	*n = there;
+	if (!rc && !there)
+		return err_say(e, -ESRCH, "the program has ended");
+	return rc ? rc : look_settle(looks, there, e);
 }
 
 static int look_once(const struct look *base, bool descend, struct image **out, size_t *n, struct err *e)
 {
 	AUTO_IMAGE struct image *img = calloc(1, sizeof(*img));
-	AUTO_FREE pid_t *pids = list_of_one(base->pid);
-	int rc = img && pids ? 0 : err_set(e, -ENOMEM, "look at the program");
+	AUTO_FREE pid_t *pids = NULL;
+	int rc = img ? 0 : err_set(e, -ENOMEM, "look at the program");
 
-	*n = 1;
-	for (size_t i = 0; i < *n && descend && !rc; i++)
-		rc = add_children(base, &pids, n, i, e);
+	*n = 0;
 	if (!rc)
-		rc = look_at_all(base, pids, *n, img, e);
+		rc = begin_list(base, &pids, n, e);
+	for (size_t i = 0; i < *n && descend && !rc; i++) {
+		rc = add_children(base, &pids, n, i, e);
+		if (!rc && i + 1 == *n)
+			rc = add_root(base, &pids, n, e);
+	}
+	if (!rc)
+		rc = look_at_all(base, pids, n, img, e);
 	if (!rc)
 		*out = take_ptr(img);
 	return rc;
@@ -103,49 +184,65 @@ int tree_look(const struct look *base, bool descend, struct image **out, struct 
 
 /* ---- frozen ------------------------------------------------------------------------------------- */
 
-/* A frozen process has no more children than those that it has: so the list gets complete.  One that ended
- * before it stood is its parent's matter only, as one that ended before that */
+/* One that ended before it stood is its parent's matter only, as one that ended before that */
+static int freeze_one(const struct look *base, pid_t pid, struct freeze *f, bool *ended, struct err *e)
+{
+	struct look l = *base;
+	int rc;
+
+	l.pid = pid;
+	l.before = pid == base->pid ? base->before : NULL;
+	rc = freeze_threads(f, &l, e);
+	*ended = rc && pid != base->pid && !is_member(base, pid);
+	if (!*ended)
+		return rc;
+	freeze_thaw(f);
+	if (e)
+		*e = (struct err){ 0 };
+	return 0;
+}
+
+/*
+ * A frozen process has no more children than those that it has; and one that isn't frozen yet may lose its
+ * parents, but not get lost: so the list gets complete
+ */
 static int freeze_members(const struct look *base, bool descend, pid_t **pids, size_t *count, tree_slot_fn *slot,
 			  void *ctx, size_t *n, struct err *e)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < *count && !rc; i++) {
-		struct look l = *base;
+	while (*n < *count && !rc) {
+		size_t i = *n;
 		struct freeze *f = slot(ctx, i);
+		bool ended = false;
 
 		if (!f)
 			return err_set(e, -ENOMEM, "freeze the program");
 		*n = i + 1;
-		l.pid = (*pids)[i];
-		l.before = i ? NULL : base->before;
-		rc = freeze_threads(f, &l, e);
-		if (rc && i && !is_member(base, l.pid)) {
-			freeze_thaw(f);
-			if (e)
-				*e = (struct err){ 0 };
+		rc = freeze_one(base, (*pids)[i], f, &ended, e);
+		if (ended)
 			memmove(*pids + i, *pids + i + 1, (--*count - i) * sizeof(**pids));
-			*n = i--;
-			rc = 0;
-			continue;
-		}
-		if (!rc && descend)
+		*n = i + !ended;
+		if (!rc && !ended && descend)
 			rc = add_children(base, pids, count, i, e);
+		if (!rc && descend && *n == *count)
+			rc = add_root(base, pids, count, e);
 	}
 	return rc;
 }
 
 int tree_freeze(const struct look *base, bool descend, tree_slot_fn *slot, void *ctx, size_t *n, struct err *e)
 {
-	AUTO_FREE pid_t *pids = list_of_one(base->pid);
+	AUTO_FREE pid_t *pids = NULL;
 	AUTO_FREE struct look *looks = NULL;
-	size_t count = 1;
-	int rc;
+	size_t count = 0;
+	int rc = begin_list(base, &pids, &count, e);
 
 	*n = 0;
-	if (!pids)
-		return err_set(e, -ENOMEM, "freeze the program");
-	rc = freeze_members(base, descend, &pids, &count, slot, ctx, n, e);
+	if (!rc)
+		rc = freeze_members(base, descend, &pids, &count, slot, ctx, n, e);
+	if (!rc && !*n)
+		rc = err_say(e, -ESRCH, "the program has ended");
 	looks = rc ? NULL : calloc(*n, sizeof(*looks));
 	if (!rc && !looks)
 		rc = err_set(e, -ENOMEM, "freeze the program");

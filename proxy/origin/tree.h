@@ -2,7 +2,8 @@
 /*
  * tree.h - A process and its descendants are looked at, and frozen, as one
  *
- * Lists hold parents before their children.  Children that have ended but weren't waited for, and
+ * Of a program that moved, its other processes too: those whose parents have ended (look.all).  Lists
+ * hold parents before their children.  Children that have ended but weren't waited for, and
  * stand-ins, are their parents' kin (look.h) and no members.
  */
 #ifndef PROXY_ORIGIN_TREE_H
@@ -10,7 +11,10 @@
 
 #include "proxy/origin/freeze.h"
 
-/* @base: as for look_at(), for each of them; its pid is the first one's.  @descend: or it alone */
+/*
+ * @base: as for look_at(), for each of them; its pid is the first one's, 0: that one has ended.
+ * @descend: or it alone
+ */
 int tree_look(const struct look *base, bool descend, struct image **out, struct err *e) MUST_CHECK;
 
 /* Where the state of the @i-th process is kept; it must stay where it is.  NULL: no memory */

@@ -23,6 +23,7 @@
 #include "common/clock.h"
 #include "common/scope.h"
 #include "common/sock.h"
+#include "proxy/target/birth.h"
 #include "proxy/trace/tracee.h"
 
 #define BETWEEN_MS 5
@@ -138,7 +139,6 @@ int body_make_all(const struct image *survey, struct kin *kin, struct body *bodi
 	struct becoming b = { .tree = survey, .socks = socks };
 	int sv[2], rc = socks ? 0 : err_set(e, -ENOMEM, "make the program's processes");
 	size_t made = 0;
-	pid_t first;
 
 	for (; made < n && !rc; made++) {
 		rc = sock_pair(sv, e);
@@ -147,11 +147,10 @@ int body_make_all(const struct image *survey, struct kin *kin, struct body *bodi
 		bodies[made] = (struct body){ .sock = sv[0], .its = BODY_SOCK };
 		socks[made] = sv[1];
 	}
-	first = rc ? rc : kin_give_birth(kin, survey, become_body, &b);
+	if (!rc)
+		rc = birth_all(kin, survey, become_body, &b, e);
 	for (size_t i = 0; i < made; i++)
 		close(socks[i]);
-	if (!rc && first < 0)
-		rc = err_set(e, first, "make a process with pid %d", (int)survey->pid);
 	for (size_t i = 0; i < n && !rc; i++)
 		rc = make_one(image_process(survey, i), &bodies[i], e);
 	for (size_t i = 0; i < made && rc; i++) {

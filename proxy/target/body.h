@@ -11,6 +11,7 @@
 
 #include <sys/types.h>
 
+#include "proxy/image/image.h"
 #include "proxy/target/kin.h"
 
 /* What a traced body is told to report */

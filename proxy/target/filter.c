@@ -20,20 +20,24 @@
 #include "common/scope.h"
 #include "common/stub.h"
 
+static int add_row(scmp_filter_ctx ctx, const struct call *c, uint64_t value)
+{
+	struct scmp_arg_cmp cmp = { .arg = (unsigned)(c->arg < 0 ? 0 : c->arg), .op = SCMP_CMP_MASKED_EQ,
+				    .datum_a = c->mask, .datum_b = value };
+
+	return c->route == CALL_ROUTE_NONE ? 0 : seccomp_rule_add_array(ctx, SCMP_ACT_NOTIFY, c->nr, c->arg >= 0, &cmp);
+}
+
 static int add_rows(scmp_filter_ctx ctx)
 {
-	for (size_t i = 0; i < n_calls; i++) {
-		const struct call *c = &calls[i];
-		struct scmp_arg_cmp cmp = { .arg = (unsigned)(c->arg < 0 ? 0 : c->arg), .op = SCMP_CMP_MASKED_EQ,
-					    .datum_a = c->mask, .datum_b = c->value };
-		int rc = c->route == CALL_ROUTE_NONE
-				 ? 0
-				 : seccomp_rule_add_array(ctx, SCMP_ACT_NOTIFY, c->nr, c->arg >= 0, &cmp);
+	int rc = 0;
 
-		if (rc)
-			return rc;
+	for (size_t i = 0; i < n_calls && !rc; i++) {
+		rc = add_row(ctx, &calls[i], calls[i].value);
+		if (!rc && calls[i].other != calls[i].value)
+			rc = add_row(ctx, &calls[i], calls[i].other);
 	}
-	return 0;
+	return rc;
 }
 
 /* libseccomp's program, with room for @more instructions */

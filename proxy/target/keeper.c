@@ -27,6 +27,7 @@
 #include "common/sock.h"
 #include "common/wire.h"
 #include "proxy/target/fork.h"
+#include "proxy/target/stand_in.h"
 #include "proxy/trace/pids.h"
 
 #define LOOK_MS 100		/* how often callers that wait for home are looked at: have they a signal to take? */
@@ -130,9 +131,9 @@ static const struct handler {
 	{ WIRE_GO,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), keeper_on_go },
 	{ WIRE_ABORT,	    IN(EMPTY) | IN(PREPARED) | IN(FILLABLE) | IN(READY), keeper_on_abort },
 	{ WIRE_RESUME,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), on_resume },
-	{ WIRE_SURVEY,	    IN(RUNNING),				   keeper_on_survey },
-	{ WIRE_FREEZE,	    IN(RUNNING),				   keeper_on_freeze },
-	{ WIRE_THAW,	    IN(RUNNING) | IN(FROZEN),			   keeper_on_thaw },
+	{ WIRE_SURVEY,	    IN(RUNNING) | IN(ENDED),			   keeper_on_survey },
+	{ WIRE_FREEZE,	    IN(RUNNING) | IN(ENDED),			   keeper_on_freeze },
+	{ WIRE_THAW,	    IN(RUNNING) | IN(FROZEN) | IN(ENDED),	   keeper_on_thaw },
 	{ WIRE_DISCARD,	    IN(READY) | IN(RUNNING) | IN(FROZEN) | IN(ENDED), keeper_on_discard },
 	{ WIRE_KEEPER_STOP, IN(RUNNING) | IN(ENDED),			   on_stop },
 };
@@ -352,7 +353,7 @@ static bool reaps(const struct keeper *k)
 /* The program's parent is a stand-in: it tells what its child does */
 static void hear_reports(struct keeper *k)
 {
-	struct kin_report r;
+	struct stand_in_report r;
 
 	while (k->kin.reports >= 0 && read(k->kin.reports, &r, sizeof(r)) == sizeof(r))
 		if (r.pid == k->body)

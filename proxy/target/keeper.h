@@ -12,6 +12,8 @@
  *	                                                                  ▼│
  *	                                                                FROZEN ─DISCARD▶ gone
  *
+ * ENDED is the program's first process; what it left behind moves on and home as from RUNNING.
+ *
  * From READY on nobody but the origin decides: the keeper waits for GO, ABORT or DISCARD as long
  * as it takes, so that the program never runs twice and never not at all.
  */

@@ -153,14 +153,15 @@ static int make_bodies(struct keeper *k, const struct image *survey, struct err 
 	for (size_t i = 0; i < n; i++) {
 		struct restore *r = calloc(1, sizeof(*r));
 
-		if (!r || kin_add_moved(&k->kin, bodies[i].pid, !i))
+		if (!r || kin_add_moved(&k->kin, bodies[i].pid, !i && !survey->ended_first))
 			return err_set(e, -ENOMEM, "prepare");
 		*r = (struct restore){ .pid = bodies[i].pid, .sock = bodies[i].sock, .body_sock = bodies[i].its,
 				       .r.mem = -1, .shared = &k->shared, .make_twin = make_twin, .ctx = k,
 				       .supervised = true, .listener = -1 };
 		k->arrivals[i].restore = r;
 	}
-	k->body = bodies[0].pid;
+	k->body = image_program(survey);
+	k->ended = k->told_exit = survey->ended_first;
 	return 0;
 }
 
@@ -179,7 +180,7 @@ int keeper_on_prepare(struct keeper *k, const struct request *q, struct err *e)
 		return rc;
 	k->state = KEEPER_PREPARED;
 	reply.pid = (uint32_t)k->body;
-	pidfd = pidfd_open(k->body, 0);
+	pidfd = pidfd_open(k->arrivals[0].restore->pid, 0);
 	return keeper_say(k, WIRE_PREPARED, buf, wire_put_prepared(buf, sizeof(buf), &reply), &pidfd, pidfd >= 0);
 }
 
@@ -346,7 +347,7 @@ int keeper_on_go(struct keeper *k, const struct request *q UNUSED, struct err *e
 
 	if (k->state == KEEPER_READY) {
 		rc = go_all(k, e);
-		k->state = KEEPER_RUNNING;
+		k->state = keeper_going(k);
 		if (rc)
 			return rc;
 	}

@@ -20,9 +20,8 @@
 #include "common/wire.h"
 #include "proxy/origin/look.h"
 #include "proxy/target/leave.h"
-#include "proxy/trace/procfs.h"
 
-/* The image as text in a memfd, and a pidfd of each process: to the session with @type */
+/* The image as text in a memfd, and, of one whose processes stand still, a pidfd of each: to the session with @type */
 static int say_image(struct keeper *k, unsigned type, const struct image *img, struct err *e)
 {
 	AUTO_FREE char *text = image_to_json(img);
@@ -33,7 +32,7 @@ static int say_image(struct keeper *k, unsigned type, const struct image *img, s
 	fds[n++] = memfd_create("image", MFD_CLOEXEC);
 	if (!text || fds[0] < 0 || write(fds[0], text, strlen(text)) != (ssize_t)strlen(text))
 		rc = err_set(e, -ENOMEM, "write the image");
-	for (size_t i = 0; i < image_processes(img) && n < (int)ARRAY_SIZE(fds) && !rc; i++) {
+	for (size_t i = 0; type == WIRE_IMAGE && i < image_processes(img) && n < (int)ARRAY_SIZE(fds) && !rc; i++) {
 		fds[n] = pidfd_open((pid_t)image_process(img, i)->pid, 0);
 		rc = fds[n++] < 0 ? err_set(e, -errno, "write the image") : 0;
 	}
@@ -62,6 +61,17 @@ static bool stays(void *ctx, pid_t pid)
 	return one && !one->moved;
 }
 
+static int all(void *ctx, pid_t **list, size_t *n)
+{
+	const struct kin *kin = &((struct keeper *)ctx)->kin;
+	int rc = 0;
+
+	for (size_t i = 0; i < kin->n && !rc; i++)
+		if (kin->list[i].moved && !kin->list[i].ended)
+			rc = look_add_pid(kin->list[i].pid, list, n);
+	return rc;
+}
+
 /* While the freeze waits for the program's threads: some wait for us */
 static void serve_the_frozen(void *ctx)
 {
@@ -76,22 +86,9 @@ static void serve_the_frozen(void *ctx)
 
 static struct look look_from(struct keeper *k)
 {
-	return (struct look){ .pid = k->body, .policy = k->with->policy, .moved = true, .stream_of = stream_by_inode,
-			      .stays = stays, .idle = serve_the_frozen, .twins = originfs_device(k->fs),
+	return (struct look){ .pid = k->ended ? 0 : k->body, .policy = k->with->policy, .moved = true, .stream_of = stream_by_inode,
+			      .stays = stays, .all = all, .idle = serve_the_frozen, .twins = originfs_device(k->fs),
 			      .no_new_privs = k->arrivals[0].supervisor.no_new_privs, .ctx = k };
-}
-
-/* kin_moved(), without those that have ended since we looked */
-static size_t living(void *ctx)
-{
-	const struct kin *kin = &((struct keeper *)ctx)->kin;
-	struct proc_status st;
-	size_t n = 0;
-
-	for (size_t i = 0; i < kin->n; i++)
-		n += kin->list[i].moved && !kin->list[i].ended &&
-		     !procfs_status(kin->list[i].pid, kin->list[i].pid, &st, NULL) && st.state != 'Z' && st.state != 'X';
-	return n;
 }
 
 /* Whoever waits for them will do so elsewhere; those without a parent are ours to wait for */
@@ -106,38 +103,42 @@ static void tell_ended(void *ctx)
 	keeper_tell_ended(k);
 }
 
-static const struct leave_ops leave_ops = { .living = living, .frozen = tell_ended };
+/* The end of its first process is told before anything moves, and then once */
+static int check_end(const struct keeper *k, struct err *e)
+{
+	return k->ended && !k->told_exit ? err_say(e, -EAGAIN, "the program's first process is just ending: try again") : 0;
+}
 
 int keeper_on_survey(struct keeper *k, const struct request *q UNUSED, struct err *e)
 {
 	AUTO_IMAGE struct image *img = NULL;
-	struct look l;
-	int rc;
+	struct look l = look_from(k);
+	int rc = check_end(k, e);
 
-	if (k->ended)
-		return err_say(e, -ESRCH, "the program has ended");
-	l = look_from(k);
-	rc = leave_survey(&l, &leave_ops, &img, e);
+	if (!rc)
+		rc = leave_survey(&l, &img, e);
+	if (!rc)
+		img->ended_first = k->ended ? k->body : 0;
 	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
 }
 
 int keeper_on_freeze(struct keeper *k, const struct request *q, struct err *e)
 {
+	struct look l = look_from(k);
 	struct wire_freeze m;
-	struct look l;
 	int rc = wire_get_freeze(q->p, q->len, &m);
 
-	if (k->ended)
-		return err_say(e, -ESRCH, "the program has ended");
+	if (!rc)
+		rc = check_end(k, e);
 	if (rc)
 		return rc;
-	l = look_from(k);
 	originfs_leaving(k->fs, true);
-	rc = leave_freeze(&l, &leave_ops, k->pump, (int)m.drain_ms, &k->leave, e);
+	rc = leave_freeze(&l, tell_ended, k->pump, (int)m.drain_ms, &k->leave, e);
 	if (rc) {
 		originfs_leaving(k->fs, false);
 		return rc;
 	}
+	leave_image(k->leave)->ended_first = k->ended ? k->body : 0;
 	k->state = KEEPER_FROZEN;
 	return say_image(k, WIRE_IMAGE, leave_image(k->leave), e);
 }
@@ -152,7 +153,7 @@ int keeper_on_thaw(struct keeper *k, const struct request *q UNUSED, struct err 
 		k->leave = NULL;
 		originfs_leaving(k->fs, false);
 		pump_hold(k->pump, false);
-		k->state = KEEPER_RUNNING;
+		k->state = keeper_going(k);
 		keeper_reap(k);	/* it may have been killed meanwhile */
 	}
 	return keeper_say(k, WIRE_RUNNING, buf, wire_put_running(buf, sizeof(buf), &reply), NULL, 0);

@@ -59,6 +59,12 @@ struct keeper {
 	int64_t ended_at;
 };
 
+/* The state of one that isn't frozen */
+static inline enum keeper_state keeper_going(const struct keeper *k)
+{
+	return k->ended ? KEEPER_ENDED : KEEPER_RUNNING;
+}
+
 /* A message of the session's */
 struct request {
 	const void *p;

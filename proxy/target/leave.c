@@ -18,7 +18,6 @@
 
 #define LOOK_MS 20		/* how often it is looked whether everything has arrived */
 #define PUMP_STATE_MAX (1u << 20)
-#define MOST_SURVEYS 10
 
 struct leave {
 	struct freeze *list[IMAGE_MOST_PROCESSES + 1];
@@ -28,18 +27,7 @@ struct leave {
 	int drain_ms;
 };
 
-/* All that moved here moves on: who has lost its parents in between isn't found below the first */
-static int are_all(const struct look *base, size_t n, const struct leave_ops *ops, struct err *e)
-{
-	size_t all = ops->living(base->ctx);
-
-	if (n >= all)
-		return 0;
-	return err_say(e, -ECHILD, "E_CHILDREN: %zu processes of the program have lost their parents, and can't move along yet",
-		       all - n);
-}
-
-static int survey(const struct look *base, const struct leave_ops *ops, struct image **out, struct err *e)
+int leave_survey(const struct look *base, struct image **out, struct err *e)
 {
 	struct reasons why = { 0 };
 	struct look l = *base;
@@ -49,23 +37,7 @@ static int survey(const struct look *base, const struct leave_ops *ops, struct i
 	rc = tree_look(&l, true, out, e);
 	if (!rc)
 		rc = reasons_to_err(&why, e);
-	if (!rc)
-		rc = are_all(base, image_processes(*out), ops, e);
 	reasons_free(&why);
-	return rc;
-}
-
-/* It runs: processes come and go between the look and the count */
-int leave_survey(const struct look *base, const struct leave_ops *ops, struct image **out, struct err *e)
-{
-	int rc = survey(base, ops, out, e);
-
-	for (int i = 0; i < MOST_SURVEYS && rc == -ECHILD; i++) {
-		image_free(take_ptr(*out));
-		if (e)
-			*e = (struct err){ 0 };
-		rc = survey(base, ops, out, e);
-	}
 	return rc;
 }
 
@@ -146,7 +118,7 @@ static void let_go(struct leave *l)
 	free(l);
 }
 
-int leave_freeze(const struct look *base, const struct leave_ops *ops, struct pump *pump, int drain_ms, struct leave **out,
+int leave_freeze(const struct look *base, void (*frozen)(void *ctx), struct pump *pump, int drain_ms, struct leave **out,
 		 struct err *e)
 {
 	struct leave *l = calloc(1, sizeof(*l));
@@ -158,9 +130,7 @@ int leave_freeze(const struct look *base, const struct leave_ops *ops, struct pu
 	l->drain_ms = drain_ms;
 	rc = tree_freeze(base, true, slot, l, &l->n, e);
 	if (!rc)
-		rc = are_all(base, l->n, ops, e);
-	if (!rc)
-		ops->frozen(base->ctx);
+		frozen(base->ctx);
 	if (!rc)
 		rc = drain(l, e);
 	if (!rc)
@@ -179,7 +149,7 @@ int leave_freeze(const struct look *base, const struct leave_ops *ops, struct pu
 	return 0;
 }
 
-const struct image *leave_image(const struct leave *l)
+struct image *leave_image(struct leave *l)
 {
 	return &l->whole;
 }

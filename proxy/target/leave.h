@@ -16,22 +16,17 @@ struct leave;
 /* Everything that a look at the program needs, its image and reasons aside */
 struct look;
 
-/* @ctx: the look's */
-struct leave_ops {
-	size_t (*living)(void *ctx);	/* how many processes of the program live here now */
-	void (*frozen)(void *ctx);	/* no more of them will end: tell the origin of those that have */
-};
-
 /* As tree_look() at an origin; a reason against it is an error */
-int leave_survey(const struct look *base, const struct leave_ops *ops, struct image **out, struct err *e) MUST_CHECK;
+int leave_survey(const struct look *base, struct image **out, struct err *e) MUST_CHECK;
 
 /*
  * Freezes and dumps.  @drain_ms > 0: what the program wrote, and we told, must have arrived at the
- * origin first (the way home); it may take that long.  On failure the program runs on.
+ * origin first (the way home); it may take that long.  @frozen(base->ctx): no more of them will end: the
+ * origin is told of those that have.  On failure the program runs on.
  */
-int leave_freeze(const struct look *base, const struct leave_ops *ops, struct pump *pump, int drain_ms, struct leave **out,
+int leave_freeze(const struct look *base, void (*frozen)(void *ctx), struct pump *pump, int drain_ms, struct leave **out,
 		 struct err *e) MUST_CHECK;
-const struct image *leave_image(const struct leave *l);
+struct image *leave_image(struct leave *l);
 void leave_thaw(struct leave *l);	/* it runs on here; frees @l */
 
 #endif

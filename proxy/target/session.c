@@ -262,7 +262,7 @@ static int on_offer(struct guest *g, struct err *e)
 		rc = image_from_json(m.survey, strlen(m.survey), &g->survey, e);
 	if (rc)
 		return err_wrap(e, rc, "read the survey");
-	g->pid = (pid_t)g->survey->pid;
+	g->pid = image_program(g->survey);
 	c.survey = g->survey;
 	c.why = &why;
 	rc = check_survey(&c, e);
@@ -604,7 +604,7 @@ static int pass_text(struct guest *g, struct keeper_says *k, struct err *e)
 	ssize_t n;
 	int rc = 0;
 
-	if (k->nfds < 2 || fstat(k->fds[0], &st) || st.st_size > FRAME_IMAGE_MAX - 64)
+	if (k->nfds < 1 || fstat(k->fds[0], &st) || st.st_size > FRAME_IMAGE_MAX - 64)
 		return err_say(e, -EPROTO, "the keeper sent no image");
 	text = calloc(1, (size_t)st.st_size + 1);
 	buf = malloc((size_t)st.st_size + 64);

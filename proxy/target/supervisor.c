@@ -4,7 +4,7 @@
  *
  *	notified ─decide─▶ HERE: CONTINUE
  *		 \─▶ ORIGIN ─act─▶ asked at home ─ask_done─▶ answered, or CONTINUE (BOTH, FORK)
- *			     \─▶ answered at once (TELL, DENY, EXEC, MAKE of what is there)
+ *			     \─▶ answered at once (DENY, EXEC, MAKE of what is there, and what the keeper knows)
  *
  * A caller may die, or be killed and its number used again, while we look at it: its memory is opened
  * first, then the notification's id is checked, then it is read.
@@ -439,6 +439,10 @@ static int act(struct waiting_call *w, int64_t *value)
 		*value = ship(w, blocked, on_shipped);
 		break;
 	case CALL_ACT_BOTH:
+		if (w->row->id == CALL_ID_prctl && w->args[0] == PR_GET_NO_NEW_PRIVS) {
+			*value = w->args[1] | w->args[2] | w->args[3] | w->args[4] ? -EINVAL : s->no_new_privs;
+			return -1;
+		}
 		if (s->user && w->row->id >= CALL_ID_setuid && w->row->id <= CALL_ID_setfsgid) {
 			if (changes_nothing(w))
 				return 1;
@@ -463,9 +467,6 @@ static int act(struct waiting_call *w, int64_t *value)
 			return -1;
 		*value = ship(w, blocked, on_made);
 		break;
-	case CALL_ACT_TELL:
-		*value = w->args[1] | w->args[2] | w->args[3] | w->args[4] ? -EINVAL : s->no_new_privs;
-		return -1;
 	case CALL_ACT_DENY:
 		say_denied(w);
 		*value = -ENOSYS;

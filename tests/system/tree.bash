@@ -109,3 +109,117 @@ row_tree_once() {
 	done
 	home && many_end
 }
+
+# ---- those that have lost their parents ----------------------------------------------------------------------
+
+# kept_their_places DIRECTORY NAME... - each has counted without a gap, and was always where it was first
+kept_their_places() {
+	local dir=$1 name
+	shift
+	for name; do
+		awk -v name="$name" 'NR == 1 { place = $2 " " $3 " " $4 " " $5 }
+			$1 != NR || $2 " " $3 " " $4 " " $5 != place { print name ": line " NR " is: " $0 ", the first place was " place; bad = 1; exit }
+			END { exit bad || NR < 3 }' "$dir/$name" >&2 || return
+	done
+}
+
+# all_go_on DIRECTORY NAME... - each has two more lines
+all_go_on() {
+	local dir=$1 name was
+	shift
+	for name; do
+		was=$(cat "$dir/$name" 2>/dev/null | wc -l)
+		until_true has_lines "$dir/$name" $((was + 2)) || return
+	done
+}
+
+has_lines() {
+	[ -e "$1" ] && [ "$(lines "$1")" -ge "$2" ]
+}
+
+# place_of FILE - "PARENT GROUP SESSION", with names instead of numbers where they are the process's own
+place_of() {
+	awk 'NR == 1 { for (i = 3; i <= 5; i++) printf "%s%s", $i == $2 ? "own" : $i, i < 5 ? " " : "\n" }' "$1"
+}
+
+# A shell's orphans and daemons go along, on and home
+row_orphans() {
+	local dir names="orphan grouped leads leads-child follows daemon parent parent-child twice family family-child own job" host
+	dir=$(mktemp -d "$SHARED/orphans.XXXXXX") && chmod 1777 "$dir" || return
+	start_program hosta "$@" "/shared/${dir##*/}" || return
+	wait_for "$OUT" '^ready$' && move hostb && say go && wait_for "$OUT" '^started$' || return
+	# shellcheck disable=SC2086	# a list
+	all_go_on "$dir" $names victim && [ "$(place_of "$dir/orphan" | cut -d' ' -f1)" = 1 ] &&
+		[ "$(place_of "$dir/daemon")" = "1 own own" ] && [ "$(place_of "$dir/own")" = "$P own own" ] || return
+	for host in hostc hostb; do
+		# shellcheck disable=SC2086
+		move $host && all_go_on "$dir" $names || return
+	done
+	say kill && wait_for "$OUT" '^killed$' || return
+	# shellcheck disable=SC2086
+	home && all_go_on "$dir" $names && move hostb && all_go_on "$dir" orphan job || return
+	say end && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ] || return
+	# shellcheck disable=SC2086
+	kept_their_places "$dir" $names && rm -rf "$dir"
+}
+
+# A subreaper's orphans are its children everywhere, and it waits for them at home
+row_adopts() {
+	start_program hosta "$@" && wait_for "$OUT" '^ready$' && move hostb && say go && wait_for "$OUT" '^started$' || return
+	say look && wait_for "$OUT" '^look 1$' && move hostc && say look && wait_for "$OUT" '^look 2$' || return
+	home && say look && wait_for "$OUT" '^look 3$' && move_tree hostb && say look && wait_for "$OUT" '^look 4$' || return
+	home && say end && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
+}
+
+pid_of() {
+	awk 'NR == 1 { print $2 }' "$1"
+}
+
+# are_on HOST DIRECTORY NAME... - they, and nothing of them elsewhere, and they go on
+are_on() {
+	local host=$1 dir=$2 name
+	shift 2
+	for name; do
+		runs_on "$host" "$(pid_of "$dir/$name")" || return
+	done
+	all_go_on "$dir" "$@"
+}
+
+# The program's first process has ended: what it left behind is moved under its number
+row_left_behind() {
+	local dir names="orphan grouped leads leads-child follows daemon parent parent-child twice family family-child" name host
+	dir=$(mktemp -d "$SHARED/orphans.XXXXXX") && chmod 1777 "$dir" || return
+	start_program hosta "$@" "/shared/${dir##*/}" || return
+	wait_for "$OUT" '^ready$' && move hostb && say leave && ended_with "exit 0" || return
+	# shellcheck disable=SC2086	# a list
+	all_go_on "$dir" $names || return
+	for host in hostc hostb; do
+		# shellcheck disable=SC2086
+		mm hosta "$P" $host && are_on $host "$dir" $names || return
+	done
+	# shellcheck disable=SC2086
+	mm hosta home "$P" && are_on hosta "$dir" $names || return
+	touch "$dir/stop"
+	for name in $names own job victim; do
+		until_true gone hosta "$(pid_of "$dir/$name")" || return
+	done
+	# shellcheck disable=SC2086
+	kept_their_places "$dir" $names && rm -rf "$dir"
+}
+
+# Parents end while all are moved, and no process is lost, or there twice
+row_restless() {
+	local dir i host
+	dir=$(mktemp -d "$SHARED/orphans.XXXXXX") && chmod 1777 "$dir" || return
+	start_program hosta "$@" "/shared/${dir##*/}" || return
+	wait_for "$OUT" '^ready$' && move hostb && say go && wait_for "$OUT" '^started$' || return
+	for host in hostc hostb hostc; do
+		move $host && all_go_on "$dir" worker0 worker1 worker2 chain0 chain1 || return
+	done
+	home && all_go_on "$dir" worker0 worker1 worker2 chain0 chain1 && say end && ended_with "exit 0" &&
+		[ "$(tail -n 1 "$OUT")" = ok ] || return
+	for i in worker0 worker1 worker2 chain0 chain1; do
+		counted "$dir/$i" 8 || return
+	done
+	rm -rf "$dir"
+}

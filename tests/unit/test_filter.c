@@ -133,6 +133,7 @@ static void masks_are_obeyed(void **state)
 		{ .nr = SYS_ioctl, .a = { -1, 0x7777777700005413 } },
 		{ .nr = SYS_clone, .a = { SIGCHLD } },
 		{ .nr = SYS_prctl, .a = { 0x7777777700000000 | PR_GET_NO_NEW_PRIVS } },
+		{ .nr = SYS_prctl, .a = { PR_SET_CHILD_SUBREAPER, 1 } },
 		{ .nr = SYS_newfstatat, .a = { -1, NOWHERE, NOWHERE, 0x1100 } },
 	};
 	static const struct {
@@ -147,6 +148,7 @@ static void masks_are_obeyed(void **state)
 		{ { .nr = SYS_read, .a = { -1 } }, EBADF },
 		{ { .nr = SYS_write, .a = { -1 } }, EBADF },
 		{ { .nr = SYS_wait4, .a = { -1 } }, ECHILD },
+		{ { .nr = SYS_prctl, .a = { PR_GET_CHILD_SUBREAPER, NOWHERE } }, EFAULT },
 		{ { .nr = 5000 }, ENOSYS },
 	};
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/scope.h"
 #include "common/wire.h"
@@ -27,6 +28,7 @@ struct sending {
 	int64_t deadline;
 	const struct image *tree;
 	size_t process;
+	struct mem_sent *sent;
 };
 
 static int flush(struct sending *s, struct err *e)
@@ -59,32 +61,89 @@ static int send_pages(void *ctx, uint32_t space, uint64_t addr, const void *p, s
 	return 0;
 }
 
-static bool is_sent(const struct image *tree, size_t process, const struct image_object *o)
-{
-	for (size_t p = 0; p < process; p++) {
-		const struct image *img = image_process(tree, p);
+/* ---- shared memory: each page once ----------------------------------------------------------------- */
 
-		for (size_t i = 0; i < img->n_objects; i++)
-			if (img->objects[i].inode == o->inode && img->objects[i].device == o->device)
-				return true;
+struct mem_sent_object {
+	uint64_t device, inode;
+	uint8_t *bits;		/* one a page */
+	size_t n;		/* pages that there are bits for */
+};
+
+void mem_sent_free(struct mem_sent *sent)
+{
+	for (size_t i = 0; i < sent->n; i++)
+		free(sent->list[i].bits);
+	free(sent->list);
+	*sent = (struct mem_sent){ 0 };
+}
+
+/* With bits for @pages of them; NULL: no memory */
+static struct mem_sent_object *sent_object(struct mem_sent *sent, const struct image_object *o, size_t pages)
+{
+	struct mem_sent_object *one = NULL, *more;
+	size_t have;
+
+	for (size_t i = 0; i < sent->n && !one; i++)
+		if (sent->list[i].inode == o->inode && sent->list[i].device == o->device)
+			one = &sent->list[i];
+	if (!one) {
+		more = realloc(sent->list, (sent->n + 1) * sizeof(*more));
+		if (!more)
+			return NULL;
+		sent->list = more;
+		one = &more[sent->n++];
+		*one = (struct mem_sent_object){ .device = o->device, .inode = o->inode };
 	}
-	return false;
+	have = (one->n + 7) / 8;
+	if (pages > one->n) {
+		size_t want = (MAX(pages, one->n * 2) + 7) / 8;
+		uint8_t *bits = realloc(one->bits, want);
+
+		if (!bits)
+			return NULL;
+		memset(bits + have, 0, want - have);
+		one->bits = bits;
+		one->n = want * 8;
+	}
+	return one;
+}
+
+static bool mark(struct mem_sent_object *o, size_t page)
+{
+	bool was = o->bits[page / 8] >> (page % 8) & 1;
+
+	o->bits[page / 8] |= (uint8_t)(1u << (page % 8));
+	return was;
 }
 
 static int send_own_pages(void *ctx, uint32_t space, uint64_t addr, const void *p, size_t len, struct err *e)
 {
 	struct sending *s = ctx;
+	const struct image *img = image_process(s->tree, s->process);
+	uint32_t to = image_space(s->process, space);
+	struct mem_sent_object *o;
+	int rc = 0;
 
-	if (space && is_sent(s->tree, s->process, &image_process(s->tree, s->process)->objects[space - 1]))
-		return 0;
-	return send_pages(s, image_space(s->process, space), addr, p, len, e);
+	if (!space || !s->tree->n_others)
+		return send_pages(s, to, addr, p, len, e);
+	o = sent_object(s->sent, &img->objects[space - 1], (addr + len) / PAGE);
+	if (!o)
+		return err_set(e, -ENOMEM, "send shared memory");
+	for (size_t at = 0, from = 0; at <= len && !rc; at += PAGE) {
+		if (at < len && !mark(o, (addr + at) / PAGE))
+			continue;
+		if (at > from)
+			rc = send_pages(s, to, addr + from, (const uint8_t *)p + from, at - from, e);
+		from = at + PAGE;
+	}
+	return rc;
 }
 
-int mem_send(struct link *l, pid_t pid, const struct image *tree, size_t process, uint64_t *pages, int64_t deadline,
-	     struct err *e)
+int mem_send(struct link *l, pid_t pid, const struct image *tree, size_t process, struct mem_sent *sent, uint64_t *pages,
+	     int64_t deadline, struct err *e)
 {
 	AUTO_FREE uint8_t *batch = malloc(BATCH);
-	struct sending s = { .l = l, .batch = batch, .deadline = deadline, .tree = tree, .process = process };
+	struct sending s = { .l = l, .batch = batch, .deadline = deadline, .tree = tree, .process = process, .sent = sent };
 	int rc = batch ? mem_walk(pid, image_process(tree, process), send_own_pages, &s, e)
 		       : err_set(e, -ENOMEM, "send memory");
 

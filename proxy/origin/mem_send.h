@@ -12,12 +12,19 @@
 #include "proxy/image/image.h"
 #include "proxy/link/link.h"
 
+/* Which pages of shared memory have been sent, of all processes of a tree: each may map another part */
+struct mem_sent {
+	struct mem_sent_object *list;
+	size_t n;
+};
+void mem_sent_free(struct mem_sent *sent);
+
 /*
- * Of process @process of @tree: objects that an earlier one has are left out.  @pid: as this process's
- * /proc knows it.  *@pages is what was sent, added
+ * Of process @process of @tree, but for what is @sent already.  @pid: as this process's /proc knows it.
+ * *@pages is what was sent, added
  */
-int mem_send(struct link *l, pid_t pid, const struct image *tree, size_t process, uint64_t *pages, int64_t deadline,
-	     struct err *e) MUST_CHECK;
+int mem_send(struct link *l, pid_t pid, const struct image *tree, size_t process, struct mem_sent *sent, uint64_t *pages,
+	     int64_t deadline, struct err *e) MUST_CHECK;
 
 struct mem_run {
 	uint32_t space;		/* 0: the program, n: object n-1 */

@@ -245,11 +245,13 @@ static int stage_memory(void *ctx, struct err *e)
 	struct origin *o = ctx;
 	struct image whole = tree_image(freeze_of, o, o->n_frozen);
 	struct wire_mem_end m = { 0 };
+	struct mem_sent sent = { 0 };
 	uint8_t buf[16];
 	int rc = talk_expect(o->target.l, WIRE_FILLABLE, &o->t, deadline_in_ms(TALK_MS), e);
 
 	for (size_t i = 0; i < o->n_frozen && !rc; i++)
-		rc = mem_send(o->target.l, freeze_of(o, i)->t.pid, &whole, i, &m.pages, NO_DEADLINE, e);
+		rc = mem_send(o->target.l, freeze_of(o, i)->t.pid, &whole, i, &sent, &m.pages, NO_DEADLINE, e);
+	mem_sent_free(&sent);
 	free(whole.others);
 	o->pages = m.pages;
 	return rc ? rc : talk_send(o->target.l, WIRE_MEM_END, buf, wire_put_mem_end(buf, sizeof(buf), &m), e);

@@ -37,6 +37,7 @@ struct restore_shared {
 	struct shared_object {
 		uint64_t device, inode;
 		int fd;
+		bool exact;		/* its size is known */
 		bool filled;		/* a System V segment has its content, and needn't any more */
 	} *objects;
 	size_t n_opens, n_pipes, n_objects;

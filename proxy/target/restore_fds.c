@@ -80,17 +80,41 @@ static int share_open(struct restore_shared *s, int64_t id, int fd)
 	return more[s->n_opens++].fd < 0 ? -errno : 0;
 }
 
+static bool has_descriptor(const struct image *img, const struct image_object *o)
+{
+	for (size_t i = 0; i < img->n_opens; i++)
+		if (img->opens[i].kind == OPEN_MEMFD && img->opens[i].file == o - img->objects)
+			return true;
+	return false;
+}
+
+/* Who has a descriptor of it knows its size; else it is as large as the largest part that somebody maps */
+static int fit_object(struct shared_object *shared, int fd, const struct image_object *o, bool exact)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!exact && (shared->exact || st.st_size >= (off_t)o->size))
+		return 0;
+	shared->exact |= exact;
+	return ftruncate(fd, (off_t)o->size) ? -errno : 0;
+}
+
 /* A System V segment's memfd is where its pages arrive */
 static int make_object(struct restore *r, const struct image_object *o, struct err *e)
 {
 	struct restore_shared *s = r->shared;
 	struct shared_object *more;
+	bool exact = has_descriptor(r->img, o);
 	AUTO_FD int fd = -1;
 	int rc;
 
 	for (size_t i = 0; i < s->n_objects; i++)
 		if (s->objects[i].inode == o->inode && s->objects[i].device == o->device) {
 			fd = fcntl(s->objects[i].fd, F_DUPFD_CLOEXEC, 0);
+			if (fd >= 0 && fit_object(&s->objects[i], fd, o, exact))
+				return err_set(e, -errno, "share memory");
 			return fd < 0 ? err_set(e, -errno, "share memory") : take_fd(&fd);
 		}
 	rc = o->sysv ? restore_segment(r, o, e) : 0;
@@ -103,7 +127,7 @@ static int make_object(struct restore *r, const struct image_object *o, struct e
 	if (!more)
 		return err_set(e, -ENOMEM, "make shared memory");
 	s->objects = more;
-	more[s->n_objects++] = (struct shared_object){ .device = o->device, .inode = o->inode,
+	more[s->n_objects++] = (struct shared_object){ .device = o->device, .inode = o->inode, .exact = exact,
 						       .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0) };
 	return take_fd(&fd);
 }
@@ -436,15 +460,28 @@ static int place_all(struct restore *s, const int *slot, int given, struct err *
 	return rc ? rc : remote_run(&s->r, e);
 }
 
-static int seal_objects(struct restore *s, struct err *e)
+/* Their pages came as whole ones.  Another process of the tree may have sealed one already, for ever (F_SEAL_SEAL) */
+static int finish_object(int fd, const struct image_object *o, bool exact)
 {
-	for (size_t i = 0; i < s->img->n_objects; i++) {
-		int64_t seals = s->img->objects[i].seals;
+	int sealed = fcntl(fd, F_GET_SEALS);
+	struct stat st;
 
-		if (s->img->objects[i].memfd && seals > 0 && fcntl(s->objects[i], F_ADD_SEALS, (int)seals))
-			return err_set(e, -errno, "seal a memfd");
+	if (exact && !fstat(fd, &st) && st.st_size != (off_t)o->size && ftruncate(fd, (off_t)o->size))
+		return -errno;
+	return o->seals > 0 && (o->seals & ~sealed) && fcntl(fd, F_ADD_SEALS, (int)o->seals) ? -errno : 0;
+}
+
+static int finish_objects(struct restore *s, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < s->img->n_objects && !rc; i++) {
+		const struct image_object *o = &s->img->objects[i];
+
+		if (o->memfd)
+			rc = finish_object(s->objects[i], o, has_descriptor(s->img, o));
 	}
-	return 0;
+	return rc ? err_set(e, rc, "finish a memfd") : 0;
 }
 
 int restore_descriptors(struct restore *s, struct err *e)
@@ -486,7 +523,7 @@ int restore_descriptors(struct restore *s, struct err *e)
 	if (!rc)
 		rc = place_members(s, e);
 	if (!rc)
-		rc = seal_objects(s, e);
+		rc = finish_objects(s, e);
 	return rc;
 }
 

@@ -524,13 +524,15 @@ static int settle(struct guest *g, struct err *e)
 static int send_memory(struct guest *g, struct err *e)
 {
 	struct wire_mem_end m = { 0 };
+	struct mem_sent sent = { 0 };
 	uint8_t buf[16];
 	int rc = g->image ? settle(g, e) : err_say(e, -EPROTO, "SEND_MEM came before FREEZE");
 
 	if (!rc)
 		rc = stage_fault("source: sending memory", e);
 	for (size_t i = 0; !rc && i < image_processes(g->image); i++)
-		rc = mem_send(g->l, g->host_pids[i], g->image, i, &m.pages, NO_DEADLINE, e);
+		rc = mem_send(g->l, g->host_pids[i], g->image, i, &sent, &m.pages, NO_DEADLINE, e);
+	mem_sent_free(&sent);
 	return rc ? rc : talk_send(g->l, WIRE_MEM_END, buf, wire_put_mem_end(buf, sizeof(buf), &m), e);
 }
 

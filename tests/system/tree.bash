@@ -27,6 +27,15 @@ row_tree_shell() {
 	[ $rc = 0 ] && counted "$OUT"
 }
 
+# Shared memory of which each process has another part
+row_tree_parts() {
+	start_program hosta "$@" && wait_for "$OUT" '^ready$' && say "check 0" && wait_for "$OUT" '^checked 0$' || return
+	move_tree hostb && say "check 1" && wait_for "$OUT" '^checked 1$' || return
+	move hostc && say "check 2" && wait_for "$OUT" '^checked 2$' || return
+	home && say "check 3" && wait_for "$OUT" '^checked 3$' || return
+	say stop && ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
+}
+
 # A pool of workers with shared memory, locks and queues
 row_tree_pool() {
 	start_program hosta "$@" && goes_on && move_tree hostb && goes_on && move hostc && goes_on && home && goes_on || return

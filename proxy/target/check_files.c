@@ -51,21 +51,24 @@ enum proc_owner { PROC_NONE, PROC_OWN, PROC_OTHER };
 /**
  * proc_owner() - Is this /proc/NUMBER/…, and whose?
  *
- * There is none of the program's own before it is here, and what has its number now is somebody
- * else's; another process's stays where that process is.
+ * There is none of the program's processes before they are here, and what has their numbers now is
+ * somebody else's; another process's stays where that process is.
  */
-static enum proc_owner proc_owner(const char *path, int64_t pid)
+static enum proc_owner proc_owner(const char *path, const struct image *tree)
 {
-	char own[40];
 	size_t digits;
+	long pid;
 
 	if (strncmp(path, "/proc/", 6))
 		return PROC_NONE;
 	digits = strspn(path + 6, "0123456789");
 	if (!digits || (path[6 + digits] && path[6 + digits] != '/'))
 		return PROC_NONE;
-	snprintf(own, sizeof(own), "%lld", (long long)pid);
-	return strlen(own) == digits && !strncmp(path + 6, own, digits) ? PROC_OWN : PROC_OTHER;
+	pid = strtol(path + 6, NULL, 10);
+	for (size_t i = 0; i < image_processes(tree); i++)
+		if (image_process(tree, i)->pid == pid && path[6] != '0')
+			return PROC_OWN;
+	return PROC_OTHER;
 }
 
 /* ---- policy -------------------------------------------------------------------------------- */
@@ -287,7 +290,7 @@ static int check_file(struct check *c, size_t index, struct err *e)
 
 	if (!f->path || f->path[0] != '/' || strlen(f->path) >= PATH_MAX)
 		return err_say(e, -EINVAL, "the survey's file %zu has no proper path", index);
-	owner = proc_owner(f->path, c->survey->pid);
+	owner = proc_owner(f->path, c->tree);
 	if (owner == PROC_OTHER)
 		reasons_add(c->why, REASON_SPECIAL_FILE, NULL,
 			    "the program needs %s, a view of another process, which stays "
@@ -427,10 +430,10 @@ static int sort_files(const struct image *survey, const struct image_file ***out
  *
  * Return: 0 or -ESTALE
  */
-static int check_file_again(const struct image *img, const struct image_file *f,
+static int check_file_again(const struct image *tree, const struct image_file *f,
 			    const struct image_file *s, struct err *e)
 {
-	enum proc_owner owner = proc_owner(f->path, img->pid);
+	enum proc_owner owner = proc_owner(f->path, tree);
 	struct stat st;
 	int rc;
 
@@ -464,7 +467,8 @@ static int check_file_again(const struct image *img, const struct image_file *f,
 		       f->path);
 }
 
-static int check_process_again(const struct image *image, const struct image *survey, struct err *e)
+static int check_process_again(const struct image *tree, const struct image *image, const struct image *survey,
+			       struct err *e)
 {
 	AUTO_FREE const struct image_file **sorted = NULL;
 	struct stat st;
@@ -476,7 +480,7 @@ static int check_process_again(const struct image *image, const struct image *su
 		if (!f->path || f->path[0] != '/')
 			return err_say(e, -EINVAL, "the image's file %zu has no proper path", i);
 		s = bsearch(&f, sorted, survey->n_files, sizeof(*sorted), by_path);
-		rc = check_file_again(image, f, s ? *s : NULL, e);
+		rc = check_file_again(tree, f, s ? *s : NULL, e);
 	}
 	if (!rc && image->cwd && (!survey->cwd || strcmp(image->cwd, survey->cwd)) &&
 	    (stat(image->cwd, &st) || !S_ISDIR(st.st_mode)))
@@ -495,7 +499,7 @@ int check_again(const struct image *image, const struct image *survey, struct er
 	for (size_t i = 0; i < image_processes(image) && !rc; i++) {
 		if (image_process(image, i)->pid != image_process(survey, i)->pid)
 			return err_say(e, -ESTALE, "the program has other processes than were asked for: try again");
-		rc = check_process_again(image_process(image, i), image_process(survey, i), e);
+		rc = check_process_again(image, image_process(image, i), image_process(survey, i), e);
 	}
 	return rc;
 }

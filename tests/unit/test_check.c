@@ -142,7 +142,7 @@ static void asked_end(struct asked *a)
 
 static void begin(struct asked *a, const struct image *img)
 {
-	*a = (struct asked){ .c = { .survey = img, .policy = policy, .root = !geteuid(),
+	*a = (struct asked){ .c = { .survey = img, .tree = img, .policy = policy, .root = !geteuid(),
 				    .uid = geteuid(), .gid = getegid(), .user = "alice" } };
 	a->c.why = &a->why;
 }
@@ -353,6 +353,22 @@ static void test_cases(void **state)
 		if (cases[i].code == REASON_POLICY || cases[i].code == REASON_ORIGIN_FILE)
 			assert_non_null(strstr(a.why.list[0].rule, "rule "));
 	}
+}
+
+/* A process of a tree that looks at another one of it */
+static void test_views(void **state)
+{
+	AUTO_IMAGE struct image *img = survey_new();
+	ASKED a;
+
+	(void)state;
+	img->others = calloc(1, sizeof(*img->others));
+	assert_non_null(img->others);
+	img->n_others = 1;
+	img->others[0].pid = 4343;
+	add(img, "/proc/4343/stat");
+	ask_files(&a, img);
+	expect(&a, REASON_COUNT, "");
 }
 
 static void test_cwd(void **state)
@@ -866,6 +882,7 @@ int main(void)
 		cmocka_unit_test(test_same_identity),	cmocka_unit_test(test_content),
 		cmocka_unit_test(test_saved),
 		cmocka_unit_test(test_many_wants),	cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_views),
 		cmocka_unit_test(test_cwd),		cmocka_unit_test(test_senseless),
 		cmocka_unit_test(test_bounded),		cmocka_unit_test(test_rights),
 		cmocka_unit_test(test_exe_rights),	cmocka_unit_test(test_exe_shipped),

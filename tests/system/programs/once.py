@@ -27,11 +27,14 @@ for i in range(CHILDREN):
     if not pids[-1]:
         count("count.%d" % i)
         os._exit(1)
+view = open("/proc/%d/stat" % pids[0])  # of another process that moves, too
 print("ready", *pids, flush=True)
 for line in sys.stdin:
     print(line.strip(), flush=True)
     if line == "stop\n":
         break
+if view.read().split()[0] != str(pids[0]):
+    sys.exit("the view is of another process")
 open("stop", "w").close()
 for i in range(CHILDREN):
     pid, status = os.wait()

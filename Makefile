@@ -296,7 +296,7 @@ $(BENCH_BIN): $(BUILD)/bench/%: $(BUILD)/o/tests/bench/%.o $(BUILD)/libproxy.a
 
 $(BUILD)/bench/moved-static: tests/bench/moved.c
 	@mkdir -p $(@D)
-	$(VICTIM_CC) -static -o $@ $<
+	$(CC) $(VICTIM_CC) -static -o $@ $<
 
 # ---- installation --------------------------------------------------------------
 #	INSTALL_AT(mode, file, where below PREFIX)

@@ -16,7 +16,7 @@
  *
  * Return: @code
  */
-int err_set(struct err *e, int code, const char *fmt, ...)
+int (err_set)(struct err *e, int code, const char *fmt, ...)
 {
 	va_list ap;
 	size_t n;
@@ -35,7 +35,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 /**
  * err_say() - Record an innermost failure whose sentence is complete as it is
  */
-int err_say(struct err *e, int code, const char *fmt, ...)
+int (err_say)(struct err *e, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -51,7 +51,7 @@ int err_say(struct err *e, int code, const char *fmt, ...)
 /**
  * err_wrap() - Put what was being done in front of a failure's text
  */
-int err_wrap(struct err *e, int code, const char *fmt, ...)
+int (err_wrap)(struct err *e, int code, const char *fmt, ...)
 {
 	char inner[sizeof(e->text)];
 	va_list ap;

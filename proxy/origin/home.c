@@ -145,7 +145,7 @@ static int check_one(struct home *h, const struct image *img, struct err *e)
 
 		if (f->ship)
 			continue;
-		if (policy_path(h->o->env->policy, f->path ? f->path : "", NULL) != POLICY_LOCAL)
+		if (!f->path || policy_path(h->o->env->policy, f->path, NULL) != POLICY_LOCAL)
 			return err_say(e, -EACCES, "the policy doesn't call %s local", f->path ? f->path : "?");
 		if (stat(f->path, &st))
 			return err_set(e, -errno, "look at %s", f->path);
@@ -533,7 +533,8 @@ static int exec_deputy(struct home *h, struct comer *c, struct err *e)
 		return rc;
 	ours = sv[0];
 	fds[0] = setup;
-	its = fds[1] = sv[1];
+	its = sv[1];
+	fds[1] = its;
 	rc = hub_join(hub, c->pid, ours, e);
 	if (!rc)
 		rc = restore_give(&c->r, fds, 2, e);

@@ -127,7 +127,7 @@ static int send_own_pages(void *ctx, uint32_t space, uint64_t addr, const void *
 	if (!space || !s->tree->n_others)
 		return send_pages(s, to, addr, p, len, e);
 	o = sent_object(s->sent, &img->objects[space - 1], (addr + len) / PAGE);
-	if (!o)
+	if (!o || !o->bits)
 		return err_set(e, -ENOMEM, "send shared memory");
 	for (size_t at = 0, from = 0; at <= len && !rc; at += PAGE) {
 		if (at < len && !mark(o, (addr + at) / PAGE))

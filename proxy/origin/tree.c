@@ -125,11 +125,11 @@ static int look_at_one(struct look *l, const struct look *base, struct image *im
 /* *@n: those that were still there */
 static int look_at_all(const struct look *base, const pid_t *pids, size_t *n, struct image *img, struct err *e)
 {
-	AUTO_FREE struct look *looks = calloc(*n, sizeof(*looks));
+	AUTO_FREE struct look *looks = calloc(*n + 1, sizeof(*looks));
 	size_t there = 0;
 	int rc = 0;
 
-	img->others = calloc(*n, sizeof(*img->others));
+	img->others = calloc(*n + 1, sizeof(*img->others));
 	if (!img->others || !looks)
 		return err_set(e, -ENOMEM, "look at the program");
 	for (size_t i = 0; i < *n && !rc; i++) {

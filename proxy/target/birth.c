@@ -148,7 +148,7 @@ static void NORETURN be_itself(struct birth *b, const struct newborn *me)
 		stand_in_be(me->orders[0], b->reports, comm ? comm : "stand-in");
 	case ENDED:
 		(void)prctl(PR_SET_NAME, comm ? comm : "program");
-		suffer_end((int)me->kin->status);
+		suffer_end(me->kin ? (int)me->kin->status : 0);
 	case FORMER:
 		break;
 	}

@@ -114,12 +114,12 @@ static bool path_allowed(struct check *c, const char *path, const char *what)
 /* Kinds of what isn't a regular file: its mere existence is enough, or it can't be had here */
 static const struct {
 	mode_t type;
-	const char *name;
 	bool fine;
+	const char *name;
 } types[] = {
-	{ S_IFREG, "a regular file", true },	{ S_IFDIR, "a directory", true },
-	{ S_IFCHR, "a character device", true }, { S_IFBLK, "a block device", false },
-	{ S_IFIFO, "a named pipe", false },	{ S_IFSOCK, "a socket", false },
+	{ S_IFREG, true, "a regular file" },	{ S_IFDIR, true, "a directory" },
+	{ S_IFCHR, true, "a character device" }, { S_IFBLK, false, "a block device" },
+	{ S_IFIFO, false, "a named pipe" },	{ S_IFSOCK, false, "a socket" },
 };
 
 static const char *type_name(mode_t mode)
@@ -405,7 +405,7 @@ static int by_path(const void *a, const void *b)
  */
 static int sort_files(const struct image *survey, const struct image_file ***out, struct err *e)
 {
-	const struct image_file **list = calloc(survey->n_files + 1, sizeof(*list));
+	const struct image_file **list = calloc(survey->n_files + 1, sizeof(const struct image_file *));
 
 	if (!list)
 		return err_set(e, -ENOMEM, "compare files again");
@@ -416,7 +416,7 @@ static int sort_files(const struct image *survey, const struct image_file ***out
 		}
 		list[i] = &survey->files[i];
 	}
-	qsort(list, survey->n_files, sizeof(*list), by_path);
+	qsort(list, survey->n_files, sizeof(const struct image_file *), by_path);
 	*out = list;
 	return 0;
 }
@@ -479,7 +479,7 @@ static int check_process_again(const struct image *tree, const struct image *ima
 
 		if (!f->path || f->path[0] != '/')
 			return err_say(e, -EINVAL, "the image's file %zu has no proper path", i);
-		s = bsearch(&f, sorted, survey->n_files, sizeof(*sorted), by_path);
+		s = bsearch(&f, sorted, survey->n_files, sizeof(const struct image_file *), by_path);
 		rc = check_file_again(tree, f, s ? *s : NULL, e);
 	}
 	if (!rc && image->cwd && (!survey->cwd || strcmp(image->cwd, survey->cwd)) &&

@@ -327,7 +327,7 @@ static void retry(struct origin *o)
 static void request(struct origin *o, const char *text)
 {
 	AUTO_JSON json *j = NULL;
-	const char *what, *host = "";
+	const char *what = "", *host = "";
 	struct err e = { 0 };
 	char sentence[700];
 	int rc = json_parse(text, strlen(text), &j, &e);

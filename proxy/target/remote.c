@@ -131,6 +131,7 @@ int remote_open(struct remote *r, pid_t pid, uint64_t at, struct err *e)
 	if (!rc && regs.rax != at)
 		rc = (int64_t)regs.rax < 0 ? (int)(int64_t)regs.rax : -EFAULT;
 	if (!rc)
+		/* cppcheck-suppress comparePointers ; two labels of one piece of code */
 		rc = remote_write(r, at, remote_loop, (size_t)(remote_loop_end - remote_loop));
 	r->scratch = at;
 	return rc ? err_set(e, rc, "map a scratch area into process %d", (int)pid) : 0;

@@ -176,7 +176,7 @@ int restore_vdso(struct restore *s, struct err *e)
 	for (size_t i = 0; i < old_syms.n; i++) {
 		const struct vdso_function *f = function_of(&old_syms, &old_syms.syms[i]);
 		uint64_t at = old_syms.syms[i].st_value, to;
-		uint8_t code[16];
+		uint8_t code[16] = { 0 };
 
 		if (!f)
 			continue;

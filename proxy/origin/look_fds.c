@@ -359,7 +359,7 @@ static bool same_open(pid_t pid, int a, int b)
 /* An earlier descriptor of the same open file description: its index in opens, or -1 */
 static int64_t shared_open(struct look *l, const struct one_fd *d, const uint64_t *inodes)
 {
-	for (size_t i = 0; i < l->img->n_fds; i++)
+	for (size_t i = 0; inodes && i < l->img->n_fds; i++)
 		if (inodes[i] == d->st.st_ino && same_open(l->pid, (int)l->img->fds[i].fd, d->fd))
 			return l->img->fds[i].open;
 	return -1;
@@ -684,7 +684,7 @@ int look_descriptors(struct look *l, struct err *e)
 	l->inodes = calloc(l->img->n_opens + 1, sizeof(*l->inodes));
 	if (!rc && !l->inodes)
 		rc = err_set(e, -ENOMEM, "list the descriptors");
-	for (size_t i = 0; i < l->img->n_fds && !rc; i++)
+	for (size_t i = 0; by_fd && i < l->img->n_fds && !rc; i++)
 		l->inodes[l->img->fds[i].open] = by_fd[i];
 	return rc;
 }

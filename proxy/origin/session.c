@@ -490,7 +490,7 @@ int origin_session_over(const struct session_env *env, int client, struct link *
 	if (!rc && !strcmp(what, "home"))
 		rc = err_say(&e, -EALREADY, "process %d is at home: it never moved, or from another host", (int)o->pid);
 	if (!rc)
-		rc = prepare(o, o->restored && !strcmp(host, ASK_SELF), &e);
+		rc = prepare(o, o->restored && host && !strcmp(host, ASK_SELF), &e);
 	if (!rc && !strcmp(what, "why"))
 		rc = why(o, host, &e);
 	else if (!rc && !strcmp(what, "move") && host)
@@ -603,7 +603,7 @@ int origin_resume(const struct session_env *env, const char *sid)
 {
 	struct origin *o = origin_new(env);
 	struct err e = { 0 };
-	char name[64], next[PEER_NAME];
+	char name[64], next[PEER_NAME] = "";
 	int rc;
 
 	if (!o)
@@ -644,7 +644,8 @@ int origin_resume(const struct session_env *env, const char *sid)
 		if (o->deputy_gone)
 			log_line(LOG_LEVEL_ERR, "E_PROGRAM_LOST", "process %d, the deputy, is gone: its program is ended",
 				 (int)o->pid);
-		rc = origin_keep_capabilities(CAP_BIT(CAP_CHECKPOINT_RESTORE), &e);
+		if (origin_keep_capabilities(CAP_BIT(CAP_CHECKPOINT_RESTORE), &e))
+			log_warn("%s", e.text);
 		o->retry_ms = 100;
 		o->retry_at = clock_ns(CLOCK_MONOTONIC);
 		if (next[0])

@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/scope.h"
 #include "proxy/image/cpu.h"
 #include "proxy/trace/procfs.h"
 
+#define END_TRIES 20		/* milliseconds */
 #define LOOKS 10		/* processes end while they are looked at: so often it is tried */
 
 static bool is_member(const struct look *base, pid_t pid)
@@ -21,6 +23,14 @@ static bool is_member(const struct look *base, pid_t pid)
 	if (procfs_stat(pid, pid, &st, NULL) || st.state == 'Z' || st.state == 'X')
 		return false;
 	return !base->stays || !base->stays(base->ctx, pid);
+}
+
+/* Something failed with @pid.  One that is about to end has no memory, and denies all, before it is seen to have ended */
+static bool ends(const struct look *base, pid_t pid)
+{
+	for (int tries = 0; tries < END_TRIES && is_member(base, pid); tries++)
+		usleep(1000);
+	return !is_member(base, pid);
 }
 
 static bool is_in(const pid_t *list, size_t n, pid_t pid)
@@ -104,7 +114,7 @@ static int look_at_one(struct look *l, const struct look *base, struct image *im
 		rc = look_at(l, e);
 	if (!rc)
 		rc = cpu_describe(its, e);
-	*ended = rc && its && l->pid != base->pid && !is_member(base, l->pid);
+	*ended = rc && its && l->pid != base->pid && ends(base, l->pid);
 	if (rc) {
 		free(take_ptr(l->inodes));
 		image_free(its);
@@ -193,7 +203,7 @@ static int freeze_one(const struct look *base, pid_t pid, struct freeze *f, bool
 	l.pid = pid;
 	l.before = pid == base->pid ? base->before : NULL;
 	rc = freeze_threads(f, &l, e);
-	*ended = rc && pid != base->pid && !is_member(base, pid);
+	*ended = rc && pid != base->pid && ends(base, pid);
 	if (!*ended)
 		return rc;
 	freeze_thaw(f);

@@ -279,6 +279,19 @@ static void say_missing(struct check *c, const char *path, int error)
 			    strerror(-error));
 }
 
+/* By one process of the tree, while another may only read it */
+static bool is_written(const struct image *tree, const struct image_file *f)
+{
+	for (size_t p = 0; p < image_processes(tree); p++) {
+		const struct image *img = image_process(tree, p);
+
+		for (size_t k = 0; k < img->n_files; k++)
+			if (img->files[k].written && img->files[k].inode == f->inode && img->files[k].device == f->device)
+				return true;
+	}
+	return false;
+}
+
 /* Return: 0, also with a reason; negative errno when the survey makes no sense */
 static int check_file(struct check *c, size_t index, struct err *e)
 {
@@ -315,7 +328,7 @@ static int check_file(struct check *c, size_t index, struct err *e)
 		return 0;
 	/* being written to while we look: the same inode will do now, check_again() sees whether it is
 	 * one file once nobody writes */
-	if (f->written && st.st_ino == f->inode && !c->survey->saved_ns)
+	if (is_written(c->tree, f) && st.st_ino == f->inode && !c->survey->saved_ns)
 		return 0;
 	return compare_content(c, index, &st, e);
 }

@@ -9,6 +9,7 @@
 #define PROXY_IMAGE_IMAGE_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/err.h"
@@ -71,6 +72,15 @@ struct image_bytes {
 static inline size_t image_processes(const struct image *img)
 {
 	return 1 + img->n_others;
+}
+
+/* Has the process a descriptor of its objects[@object]? */
+static inline bool image_has_descriptor(const struct image *img, size_t object)
+{
+	for (size_t i = 0; i < img->n_opens; i++)
+		if (img->opens[i].kind == OPEN_MEMFD && img->opens[i].file == (int64_t)object)
+			return true;
+	return false;
 }
 static inline struct image *image_process(const struct image *img, size_t i)
 {

@@ -94,11 +94,6 @@ int look_file(struct look *l, const char *path, uint64_t inode, bool deleted, co
 
 /* ---- who it is -------------------------------------------------------------------------- */
 
-static bool has_ended(const struct proc_stat *st)
-{
-	return st->state == 'Z' || st->state == 'X';
-}
-
 /* Another user's is kept from us.  At the origin its deputy will say; elsewhere nothing is hidden from the keeper */
 static int look_status(const struct look *l, pid_t pid, int64_t *status)
 {
@@ -129,7 +124,7 @@ static int add_kin(struct look *l, pid_t pid, bool child)
 	k->session = st.session;
 	k->child = child;
 	k->moved = l->moved && !l->stays(l->ctx, pid);
-	k->ended = child && has_ended(&st) && !look_status(l, pid, &k->status);
+	k->ended = child && proc_has_ended(st.state) && !look_status(l, pid, &k->status);
 	return image_set_str(&k->comm, st.comm);
 }
 
@@ -370,7 +365,7 @@ static void look_state(struct look *l, const struct proc_status *s, const struct
 	snprintf(comm, sizeof(comm), "%s", st->comm);
 	if (s->kernel_thread || (st->flags & 0x00200000))	/* PF_KTHREAD */
 		reasons_add(l->why, REASON_KERNEL_THREAD, NULL, "process %d (%s) is a kernel thread", (int)l->pid, comm);
-	if (s->state == 'Z' || s->state == 'X')
+	if (proc_has_ended(s->state))
 		reasons_add(l->why, REASON_ZOMBIE, NULL, "process %d (%s) has ended already", (int)l->pid, comm);
 	if (s->state == 'T')
 		reasons_add(l->why, REASON_STOPPED, NULL, "process %d (%s) is stopped", (int)l->pid, comm);
@@ -417,6 +412,7 @@ static int look_whether(struct look *l, const char *comm, struct err *e)
 {
 	char exe[4096];
 	const char *name;
+	size_t before = l->why->n;	/* those of the tree's other processes, say */
 
 	if (l->moved)
 		return 0;
@@ -429,7 +425,7 @@ static int look_whether(struct look *l, const char *comm, struct err *e)
 			reasons_add(l->why, REASON_ITS_OWN, NULL, "process %d (%s) is a part of mproxy: it runs %s",
 				    (int)l->pid, comm, name);
 	}
-	return reasons_to_err(l->why, e);
+	return l->why->n > before ? reasons_to_err(l->why, e) : 0;
 }
 
 int look_process(struct look *l, struct err *e)

@@ -124,7 +124,7 @@ static bool is_alive(pid_t pid, int64_t second)
 	int64_t since_boot = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
 	struct proc_stat st;
 
-	if (!pid || procfs_stat(pid, pid, &st, NULL) || st.state == 'Z' || st.state == 'X')
+	if (!pid || procfs_stat(pid, pid, &st, NULL) || proc_has_ended(st.state))
 		return false;
 	return since_boot + (int64_t)st.start_time * (NS_PER_S / sysconf(_SC_CLK_TCK)) < (second + 1) * NS_PER_S;
 }

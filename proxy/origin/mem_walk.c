@@ -272,14 +272,6 @@ static bool travels(const struct image *img, const struct image_vma *v)
 	return false;
 }
 
-static bool has_descriptor(const struct image *img, size_t index)
-{
-	for (size_t i = 0; i < img->n_opens; i++)
-		if (img->opens[i].kind == OPEN_MEMFD && img->opens[i].file == (int64_t)index)
-			return true;
-	return false;
-}
-
 int mem_walk(pid_t pid, const struct image *img, mem_pages_fn *give, void *ctx, struct err *e)
 {
 	AUTO_FREE uint8_t *buf = aligned_alloc(PAGE, MEM_RUN);
@@ -298,7 +290,7 @@ int mem_walk(pid_t pid, const struct image *img, mem_pages_fn *give, void *ctx, 
 		const struct image_vma *v = &img->vmas[i];
 
 		if (travels(img, v) || (v->kind == VMA_OBJECT && !img->objects[v->file].sysv &&
-					!has_descriptor(img, (size_t)v->file)))
+					!image_has_descriptor(img, (size_t)v->file)))
 			rc = walk_area_of(&s, img, v, e);
 	}
 	for (size_t i = 0; i < img->n_objects && !rc; i++)

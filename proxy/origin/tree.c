@@ -20,7 +20,7 @@ static bool is_member(const struct look *base, pid_t pid)
 {
 	struct proc_stat st;
 
-	if (procfs_stat(pid, pid, &st, NULL) || st.state == 'Z' || st.state == 'X')
+	if (procfs_stat(pid, pid, &st, NULL) || proc_has_ended(st.state))
 		return false;
 	return !base->stays || !base->stays(base->ctx, pid);
 }

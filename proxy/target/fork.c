@@ -154,20 +154,24 @@ static int undo(pid_t tid, pid_t child)
 	return rc;
 }
 
+/* With the signal that it stopped for, if that is one */
+static bool let_go(pid_t tid, int status)
+{
+	int sig = tracee_event(status) || WSTOPSIG(status) == (SIGTRAP | 0x80) ? 0 : WSTOPSIG(status);
+
+	return !ptrace(PTRACE_DETACH, tid, 0, (void *)(intptr_t)sig);
+}
+
 static void detach(pid_t tid, int status)
 {
-	int sig = tracee_event(status) ? 0 : WSTOPSIG(status);
-
-	if (ptrace(PTRACE_DETACH, tid, 0, (void *)(intptr_t)(sig == (SIGTRAP | 0x80) ? 0 : sig)) && errno != ESRCH)
+	if (!let_go(tid, status) && errno != ESRCH)
 		log_warn("thread %d can't be let go after its fork: %s", (int)tid, strerror(errno));
 }
 
 /* Its fork failed, and then it called us: it couldn't stop before it was answered */
 bool fork_left(pid_t tid, int status)
 {
-	int sig = tracee_event(status) ? 0 : WSTOPSIG(status);
-
-	return !ptrace(PTRACE_DETACH, tid, 0, (void *)(intptr_t)sig);
+	return let_go(tid, status);
 }
 
 int fork_go_on(struct kin *k, struct receiver *from, int listener, uint64_t id, pid_t tid, pid_t pid)

@@ -80,14 +80,6 @@ static int share_open(struct restore_shared *s, int64_t id, int fd)
 	return more[s->n_opens++].fd < 0 ? -errno : 0;
 }
 
-static bool has_descriptor(const struct image *img, const struct image_object *o)
-{
-	for (size_t i = 0; i < img->n_opens; i++)
-		if (img->opens[i].kind == OPEN_MEMFD && img->opens[i].file == o - img->objects)
-			return true;
-	return false;
-}
-
 /* Who has a descriptor of it knows its size; else it is as large as the largest part that somebody maps */
 static int fit_object(struct shared_object *shared, int fd, const struct image_object *o, bool exact)
 {
@@ -106,7 +98,7 @@ static int make_object(struct restore *r, const struct image_object *o, struct e
 {
 	struct restore_shared *s = r->shared;
 	struct shared_object *more;
-	bool exact = has_descriptor(r->img, o);
+	bool exact = image_has_descriptor(r->img, (size_t)(o - r->img->objects));
 	AUTO_FD int fd = -1;
 	int rc;
 
@@ -479,7 +471,7 @@ static int finish_objects(struct restore *s, struct err *e)
 		const struct image_object *o = &s->img->objects[i];
 
 		if (o->memfd)
-			rc = finish_object(s->objects[i], o, has_descriptor(s->img, o));
+			rc = finish_object(s->objects[i], o, image_has_descriptor(s->img, i));
 	}
 	return rc ? err_set(e, rc, "finish a memfd") : 0;
 }

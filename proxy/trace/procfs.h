@@ -77,6 +77,12 @@ struct proc_stat {
 };
 int procfs_stat(pid_t pid, pid_t tid, struct proc_stat *s, struct err *e) MUST_CHECK;
 
+/* @state: as in struct proc_status or proc_stat */
+static inline bool proc_has_ended(char state)
+{
+	return state == 'Z' || state == 'X';
+}
+
 /* Of a process that has ended and wasn't waited for: as wait(2) will give it.  0 of another user's */
 int procfs_exit_status(pid_t pid, int *status) MUST_CHECK;
 

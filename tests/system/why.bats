@@ -61,6 +61,14 @@ teardown() {
 	goes_on_here
 }
 
+@test "reasons of several processes of a tree" {
+	start_odd family
+	run mm hosta why --tree "$P" hostb
+	echo "$output"
+	[ "$status" = 1 ] && [[ $output == *"E_SOCKET:"* ]] && [[ $output == *"E_AIO:"* ]]
+	goes_on_here
+}
+
 @test "a sandbox of its own" {
 	refused E_SECCOMP seccomp
 }

@@ -122,6 +122,12 @@ def lease():
     fcntl.fcntl(keep[-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
 
 
+def with_aio():
+    call(157, 1, 9)  # it ends with its parent
+    call(206, 8, ctypes.byref(ctypes.c_ulong(0)))
+    time.sleep(1000)
+
+
 keep = []
 kinds = {
     "plain": lambda: None,
@@ -131,6 +137,7 @@ kinds = {
     "map": lambda: keep.append(mmap.mmap(os.open(sys.argv[2], os.O_RDWR | os.O_CREAT), 1)),
     "deleted": deleted,
     "child": child,
+    "family": lambda: (keep.append(socket.socket(socket.AF_UNIX)), child(with_aio)),
     "seccomp": sandbox,
     "hugetlb": huge,
     "shared memory": shared_with_orphan,

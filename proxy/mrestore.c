@@ -109,7 +109,7 @@ static int be_keeper(struct arguments *a)
 		return 1;
 	}
 	prctl(PR_SET_DUMPABLE, 0);
-	rc = keeper_run(&(struct keeper_start){ .control = a->control, .listening = a->listening, .fuse = a->ground.fuse,
+	rc = keeper_run(&(struct keeper_start){ .control = a->control, .listening = a->listening, .ground = &a->ground,
 						.user = !a->ground.root, .policy = a->ground.policy });
 	forget_socket(a);
 	return rc;

@@ -104,6 +104,11 @@ int64_t segments_remove(struct segments *s, int id);	/* IPC_RMID of the program'
 /* shmget(2) of the program's, in the deputy: a number, or a negative errno; -ENOSYS: the key is others' */
 int64_t segments_make(key_t key, size_t size, int flags);
 
+/* ---- files.c: the origin's files, for the target's file system ----------------------------------------- */
+
+/* @hub: SOCK_SEQPACKET; @roots: "/tmp:/dev" */
+void NORETURN files_run(int hub, const char *roots);
+
 /* ---- hub.c ---------------------------------------------------------------------------------------------- */
 
 void NORETURN hub_run(const char *fds);

@@ -20,6 +20,7 @@
  * Start: MDEPUTY_HUB="LISTEN,LEADER"; LEADER is not a descriptor but the pid of the program.  And,
  * so that the socket's name goes with us, MDEPUTY_DIR, its directory's descriptor, and MDEPUTY_SOCKET.
  * MDEPUTY_AS: the number that the program knows as LEADER's, for one that came from a file.
+ * MDEPUTY_ROOTS: the directories that the file server (files.c), its child, may show.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +36,7 @@
 #include "common/bytes.h"
 #include "common/call.h"
 #include "common/clock.h"
+#include "common/file.h"
 #include "common/scope.h"
 #include "common/sock.h"
 #include "proxy/deputy/deputy.h"
@@ -88,7 +90,9 @@ struct hub {
 	int alone;			/* looks without a session and without a deputy */
 	struct one *list;
 	size_t n;
-	struct pollfd *polled;		/* three of ours, then the deputies' */
+	struct one files;		/* the file server; its pid is FILE_PID */
+	uint32_t files_pid;		/* as the kernel calls it */
+	struct pollfd *polled;		/* four of ours, then the deputies' */
 	pid_t *polled_pids;
 	size_t polled_size;
 	struct queue unanswered;	/* struct answer: of calls whose deputies are gone, and of our own */
@@ -187,6 +191,13 @@ static void to_all(struct hub *h, const void *p, size_t len)
 		to_deputy(&h->list[i], p, len);
 }
 
+static void put_has(struct bytes *b, uint32_t pid, const struct one *o)
+{
+	bytes_put_le(b, pid, 4);
+	bytes_put_le(b, o->has_len / 8, 4);
+	bytes_put(b, o->has, o->has_len);
+}
+
 /* Once every deputy has said what it holds.  Empty streams: too many messages wait for the keeper to fit in; the
  * session asks again */
 static void say_held(struct hub *h)
@@ -197,21 +208,21 @@ static void say_held(struct hub *h)
 	struct bytes b;
 	ssize_t n;
 
-	if (!h->holding)
+	if (!h->holding || h->files.asked)
 		return;
 	for (size_t i = 0; i < h->n; i++) {
 		if (h->list[i].asked)
 			return;
 		size += 8 + h->list[i].has_len;
 	}
+	size += 8 + h->files.has_len;
 	h->holding = false;
 	list = malloc(size + 1);
 	b = bytes_of(list, list ? size : 0);
-	for (size_t i = 0; i < h->n; i++) {
-		bytes_put_le(&b, (uint64_t)h->list[i].pid, 4);
-		bytes_put_le(&b, h->list[i].has_len / 8, 4);
-		bytes_put(&b, h->list[i].has, h->list[i].has_len);
-	}
+	for (size_t i = 0; i < h->n; i++)
+		put_has(&b, (uint32_t)h->list[i].pid, &h->list[i]);
+	put_has(&b, h->files_pid, &h->files);
+	m.files = h->files_pid;
 	m.deputies = (wire_blob){ list, (uint32_t)size };
 	n = pump_state_get(h->pump, h->state, sizeof(h->state) - MIN(size, sizeof(h->state)));
 	m.streams.len = n > 0 && !b.bad ? (uint32_t)n : 0;
@@ -250,7 +261,7 @@ static void answer_later(struct hub *h, uint32_t pid, uint64_t id, int64_t value
 static void leave_calls(struct hub *h, struct one *o)
 {
 	while (o->n_calls)
-		answer_later(h, (uint32_t)o->pid, o->calls[--o->n_calls], -ESRCH);
+		answer_later(h, (uint32_t)o->pid, o->calls[--o->n_calls], o == &h->files ? -EIO : -ESRCH);
 	free(take_ptr(o->calls));
 }
 
@@ -315,18 +326,13 @@ static void deputy_left(struct hub *h, struct one *o)
 
 /* ---- from the deputies ------------------------------------------------------------------------------ */
 
-static void took_has(struct hub *h, const void *p, size_t len)
+static void took_has(struct hub *h, struct one *o, const struct wire_deputy_has *m)
 {
-	struct wire_deputy_has m;
-	struct one *o = wire_get_deputy_has(p, len, &m) ? NULL : find(h, (pid_t)m.pid);
-
-	if (!o)
-		return;
 	free(o->has);
-	o->has = malloc(m.handles.len + 1);
-	o->has_len = o->has ? m.handles.len & ~7u : 0;
+	o->has = malloc(m->handles.len + 1);
+	o->has_len = o->has ? m->handles.len & ~7u : 0;
 	if (o->has)
-		memcpy(o->has, m.handles.p, o->has_len);
+		memcpy(o->has, m->handles.p, o->has_len);
 	o->asked = false;
 	say_held(h);
 }
@@ -342,6 +348,7 @@ static void come_up(struct hub *h)
 static void from_deputy(struct hub *h, struct one *o, const struct wire_head *head, const void *p, size_t len, int *fd)
 {
 	struct wire_hub_segments segments;
+	struct wire_deputy_has has;
 	struct wire_hub_join join;
 	struct wire_result result;
 
@@ -352,7 +359,8 @@ static void from_deputy(struct hub *h, struct one *o, const struct wire_head *he
 		come_up(h);
 		break;
 	case WIRE_DEPUTY_HAS:
-		took_has(h, p, len);
+		if (!wire_get_deputy_has(p, len, &has) && find(h, (pid_t)has.pid))
+			took_has(h, find(h, (pid_t)has.pid), &has);
 		break;
 	case WIRE_HUB_JOIN:
 		if (!wire_get_hub_join(p, len, &join) && *fd >= 0 && !add(h, (pid_t)join.pid, *fd)) {
@@ -392,6 +400,51 @@ static void hear_deputy(struct hub *h, size_t i)
 			from_deputy(h, &h->list[i], &head, p, head.length, &fd);
 		if (nfds == 1 && fd >= 0)
 			close(fd);
+	}
+}
+
+/* Whoever waits for one of its answers must not wait for ever; later ones are refused */
+static void files_left(struct hub *h)
+{
+	leave_calls(h, &h->files);
+	drop_fd(&h->files.sock);
+	while (h->files.out.first)
+		queue_pop(&h->files.out);
+	h->files.asked = false;
+	say_held(h);
+}
+
+static void from_files(struct hub *h, const struct wire_head *head, const void *p)
+{
+	struct wire_deputy_has has;
+	struct wire_result result;
+
+	if (head->type == WIRE_DEPUTY_HAS && !wire_get_deputy_has(p, head->length, &has)) {
+		h->files_pid = has.pid;
+		took_has(h, &h->files, &has);
+	}
+	if (head->type != WIRE_RESULT || wire_get_result(p, head->length, &result))
+		return;
+	call_answered(&h->files, result.id);
+	if (pump_tell(h->pump, WIRE_RESULT, p, head->length))
+		return;		/* room was looked for */
+}
+
+static void hear_files(struct hub *h)
+{
+	for (int turn = 0; turn < TURN && pump_room(h->pump) > 1; turn++) {
+		struct wire_head head;
+		const void *p;
+		ssize_t n = sock_recv(h->files.sock, h->in, sizeof(h->in), NULL, NULL, 0);
+
+		if (n == -EAGAIN)
+			return;
+		if (n <= 0) {
+			files_left(h);
+			return;
+		}
+		if (!wire_unpack(h->in, (size_t)n, &head, &p))
+			from_files(h, &head, p);
 	}
 }
 
@@ -519,6 +572,9 @@ static void hold(struct hub *h, bool on)
 		h->list[i].asked = h->list[i].sock >= 0;
 		to_deputy(&h->list[i], buf, (size_t)n);
 	}
+	h->files.asked = h->files.sock >= 0;
+	if (n > 0)
+		to_deputy(&h->files, buf, (size_t)n);
 	say_held(h);
 }
 
@@ -570,14 +626,16 @@ static void on_message(void *ctx, unsigned type, const void *p, size_t len)
 		if (!wire_get_hub_quit(p, len, &quit))
 			finish(h, quit.code != 0);
 	} else if (n > 0 && whose(type, p, len, &pid)) {
-		o = find(h, (pid_t)pid);
+		bool files = pid == (uint32_t)FILE_PID && (type == WIRE_CALL || type == WIRE_CANCEL);
+
+		o = !files ? find(h, (pid_t)pid) : h->files.sock < 0 ? NULL : &h->files;
 		if (type == WIRE_CALL && !wire_get_call(p, len, &call)) {
 			if (is_answered(h, &call))
 				return;
 			if (o && !o->killed)
 				call_taken(o, call.id);
 			else
-				answer_later(h, pid, call.id, -ESRCH);
+				answer_later(h, pid, call.id, files ? -EIO : -ESRCH);
 		}
 		if (o && o->killed && type == WIRE_EXITED)
 			forget(h, o);
@@ -634,6 +692,16 @@ static int take_streams(struct hub *h, const void *p, size_t len, int *fds, int 
 	return rc ? rc : bytes_left(&b) ? -EBADMSG : 0;
 }
 
+/* To the file server, as they are */
+static int give_files(struct hub *h, const void *p, size_t len, const int *fds, int nfds)
+{
+	ssize_t n = wire_pack(h->out, sizeof(h->out), WIRE_HUB_FILES, 0, p, len);
+
+	if (n < 0 || h->files.sock < 0)
+		return n < 0 ? (int)n : -EPIPE;
+	return sock_send(h->files.sock, h->out, (size_t)n, fds, nfds, deadline_in_ms(SETTLE_MS));
+}
+
 static void say_up(struct hub *h)
 {
 	struct wire_deputy_up m = { .pid = h->up ? (uint32_t)h->leader : 0 };
@@ -665,6 +733,8 @@ static void greeted(struct hub *h, const struct wire_head *head, const void *p, 
 	}
 	if (head->type == WIRE_HUB_STREAMS)
 		ok.code = take_streams(h, p, head->length, fds, nfds);
+	else if (head->type == WIRE_HUB_FILES)
+		ok.code = give_files(h, p, head->length, fds, nfds);
 	else if (head->type == WIRE_HUB_SEGMENTS && !wire_get_hub_segments(p, head->length, &segments))
 		ok.code = segments_take(&h->segments, &segments);
 	else if (head->type == WIRE_HUB_JOIN && nfds == 1 && !wire_get_hub_join(p, head->length, &join))
@@ -729,6 +799,33 @@ static void settle(struct hub *h)
 	h->quit |= h->alone >= SETTLE_TRIES;
 }
 
+/* A child of ours, so that it is the program's user's and knows no more than that: it ends with us */
+static int start_files(struct hub *h)
+{
+	int sv[2], rc = sock_pair(sv, NULL);
+	pid_t pid;
+
+	if (rc)
+		return rc;
+	pid = fork();
+	if (!pid) {
+		int hub = fcntl(sv[1], F_DUPFD_CLOEXEC, FIRST_FD);
+
+		if (hub < 0 || (hub > FIRST_FD && close_range(FIRST_FD, (unsigned)hub - 1, 0)) ||
+		    close_range((unsigned)hub + 1, ~0U, 0))
+			_exit(EXIT_BROKEN);
+		files_run(hub, getenv("MDEPUTY_ROOTS"));
+	}
+	close(sv[1]);
+	if (pid < 0) {
+		close(sv[0]);
+		return -EAGAIN;
+	}
+	h->files = (struct one){ .pid = FILE_PID, .sock = sv[0] };
+	h->files_pid = (uint32_t)pid;
+	return 0;
+}
+
 static int start(struct hub *h, const char *text)
 {
 	int flags, signals;
@@ -758,7 +855,7 @@ static int start(struct hub *h, const char *text)
 	deputy_set_limits();
 	(void)prctl(PR_SET_NAME, "mdeputy-hub");
 	(void)setsid();
-	return 0;
+	return start_files(h);
 }
 
 /* The session needn't wonder where we are */
@@ -785,7 +882,7 @@ static size_t make_polled(struct hub *h)
 	size_t size = h->n + 64;
 
 	if (h->n > h->polled_size || !h->polled) {
-		struct pollfd *p = realloc(h->polled, (3 + size) * sizeof(*p));
+		struct pollfd *p = realloc(h->polled, (4 + size) * sizeof(*p));
 		pid_t *pids = realloc(h->polled_pids, size * sizeof(*pids));
 
 		h->polled = p ? p : h->polled;
@@ -808,26 +905,32 @@ static void turn(struct hub *h)
 	p[0] = (struct pollfd){ .fd = h->deaf ? -1 : h->listener, .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = pump_fd(h->pump), .events = POLLIN };
 	p[2] = (struct pollfd){ .fd = h->greeting, .events = POLLIN };
+	p[3] = (struct pollfd){ .fd = h->files.sock,
+				.events = (short)((room ? POLLIN : 0) | (h->files.out.first ? POLLOUT : 0)) };
 	for (size_t i = 0; i < most; i++) {
 		pids[i] = h->list[i].pid;
-		p[3 + i] = (struct pollfd){
+		p[4 + i] = (struct pollfd){
 			.fd = h->list[i].sock,
 			.events = (short)((room ? POLLIN : 0) | (h->list[i].out.first ? POLLOUT : 0)),
 		};
 	}
-	if (poll(p, (nfds_t)(3 + most), h->up ? -1 : SETTLE_MS) < 0)
+	if (poll(p, (nfds_t)(4 + most), h->up ? -1 : SETTLE_MS) < 0)
 		return;
 	h->deaf = false;
 	if (p[2].revents)
 		hear_greeting(h);
 	if (p[0].revents)
 		take_connection(h);
+	if (p[3].revents & POLLOUT)
+		flush_deputy(&h->files);
+	if (p[3].revents & (POLLIN | POLLHUP))
+		hear_files(h);
 	for (size_t i = 0; i < most; i++) {
-		struct one *o = p[3 + i].revents ? find(h, pids[i]) : NULL;
+		struct one *o = p[4 + i].revents ? find(h, pids[i]) : NULL;
 
-		if (o && p[3 + i].revents & POLLOUT)
+		if (o && p[4 + i].revents & POLLOUT)
 			flush_deputy(o);
-		if (o && p[3 + i].revents & (POLLIN | POLLHUP))
+		if (o && p[4 + i].revents & (POLLIN | POLLHUP))
 			hear_deputy(h, (size_t)(o - h->list));
 	}
 	if (p[1].revents && pump_run(h->pump) < 0)

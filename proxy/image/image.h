@@ -40,6 +40,7 @@ enum open_kind {
 	OPEN_MEMFD = 8,
 	OPEN_INOTIFY = 9,
 	OPEN_PULLED = 10,	/* a terminal, or a pipe that others read too: read only when the program reads */
+	OPEN_ORIGIN = 11,	/* a file or directory that the policy gives to the origin: its file server has it open */
 };
 
 struct image_bytes {

@@ -72,6 +72,9 @@ struct home {
 	struct ended *ended;
 	size_t n_ended;
 	struct restore_shared shared;
+	struct restore_stay *files;	/* what the file server has open */
+	size_t n_files;
+	pid_t files_pid;
 	uint8_t *held;		/* the hub's pump, as it was when it was held */
 	size_t held_len;
 	bool frozen, committed;
@@ -241,8 +244,20 @@ static bool is_ended(struct home *h, uint32_t pid)
 	return false;
 }
 
-/* Every process has its deputy, and the other way round */
-static int take_deputies(struct home *h, const wire_blob *deputies, struct err *e)
+/* @n pairs of a handle and a descriptor.  NULL: out of memory */
+static struct restore_stay *get_stays(struct bytes *b, size_t n)
+{
+	struct restore_stay *list = calloc(n + 1, sizeof(*list));
+
+	for (size_t i = 0; list && i < n; i++) {
+		list[i].id = (uint32_t)bytes_get_le(b, 4);
+		list[i].fd = (int)bytes_get_le(b, 4);
+	}
+	return list;
+}
+
+/* Every process has its deputy, and the other way round.  @files: the file server is none */
+static int take_deputies(struct home *h, const wire_blob *deputies, uint32_t files, struct err *e)
 {
 	struct bytes b = bytes_of(deputies->p, deputies->len);
 
@@ -252,18 +267,22 @@ static int take_deputies(struct home *h, const wire_blob *deputies, struct err *
 
 		if (b.bad || n > bytes_left(&b) / 8)
 			return err_say(e, -EBADMSG, "the hub's state can't be read");
+		if (pid == files) {
+			free(h->files);
+			h->files = get_stays(&b, n);
+			h->n_files = h->files ? n : 0;
+			h->files_pid = (pid_t)pid;
+			continue;
+		}
 		if (!c && !n && is_ended(h, pid))
 			continue;
 		if (!c)
 			return err_say(e, -EAGAIN, "process %u has just ended, or is about to: try again", pid);
 		free(c->stays);
-		c->stays = calloc(n + 1, sizeof(*c->stays));
+		c->stays = get_stays(&b, n);
 		if (!c->stays)
 			return err_set(e, -ENOMEM, "list what the deputies hold");
-		for (c->n_stays = 0; c->n_stays < n; c->n_stays++) {
-			c->stays[c->n_stays].id = (uint32_t)bytes_get_le(&b, 4);
-			c->stays[c->n_stays].fd = (int)bytes_get_le(&b, 4);
-		}
+		c->n_stays = n;
 		c->known = true;
 	}
 	for (size_t i = 0; i < h->n; i++)
@@ -277,7 +296,7 @@ static int take_deputies(struct home *h, const wire_blob *deputies, struct err *
 
 static int take_held(struct home *h, const struct wire_deputy_held *m, struct err *e)
 {
-	int rc = m->streams.len ? take_deputies(h, &m->deputies, e) : 0;
+	int rc = m->streams.len ? take_deputies(h, &m->deputies, m->files, e) : 0;
 
 	if (rc || !m->streams.len)
 		return rc;
@@ -477,11 +496,38 @@ static int stage_exec(void *ctx, struct err *e)
 
 /* ---- the way back into mdeputy ------------------------------------------------------------------------------------ */
 
+/* An open file of the origin's: the very description that the program worked with from there */
+static int take_file(void *ctx, const struct image_open *o, struct err *e)
+{
+	int flags = (int)(o->flags & (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY | O_PATH | O_NOFOLLOW));
+	const char *path = o->path ? o->path : "?";
+	AUTO_FD int pidfd = -1;
+	struct home *h = ctx;
+	int fd = -1;
+
+	if (!o->stream && o->flags & O_PATH) {	/* nothing was opened at home */
+		fd = open(path, flags | O_CLOEXEC);
+		return fd < 0 ? err_set(e, -errno, "open %s", path) : fd;
+	}
+	for (size_t i = 0; i < h->n_files && fd < 0; i++)
+		if (h->files[i].id == o->stream) {
+			pidfd = pidfd_open(h->files_pid, 0);
+			fd = pidfd < 0 ? -1 : pidfd_getfd(pidfd, h->files[i].fd, 0);
+			if (fd < 0)
+				return err_set(e, -errno, "take %s from the file server", path);
+		}
+	if (fd < 0)
+		return err_say(e, -EBADF, "%s isn't open at home any more", path);
+	if (!(o->flags & O_PATH) && fcntl(fd, F_SETFL, flags & (O_APPEND | O_NONBLOCK)) < 0)
+		log_debug("%s keeps other flags", path);
+	return fd;
+}
+
 static void make_restore(struct home *h, struct comer *c)
 {
 	c->r = (struct restore){ .img = c->img, .pid = c->pid, .sock = take_fd(&c->ours), .body_sock = c->theirs,
 				 .r.mem = -1, .home = true, .stays = c->stays, .n_stays = c->n_stays, .base = c->r.base,
-				 .shared = &h->shared };
+				 .shared = &h->shared, .make_twin = take_file, .ctx = h };
 }
 
 /* A body that was not touched yet since its exec has no scratch area: it gets one, in its low memory */
@@ -756,6 +802,7 @@ int home_move(struct origin *o, struct err *e)
 			free(h->list[i].stays);
 		free(h->list);
 		free(h->ended);
+		free(h->files);
 		image_free(h->img);
 		free(h->held);
 	}

@@ -29,11 +29,29 @@ static void socket_path(const struct origin *o, char *path, size_t size)
 	snprintf(path, size, "/proc/self/fd/%d/%s.sock", o->dir_deputy, o->sid);
 }
 
+/* The directories that its file server may show, by our own policy.  malloc'ed; NULL: out of memory, so none */
+static char *list_roots(const struct policy *policy)
+{
+	size_t size = sizeof("MDEPUTY_ROOTS=");
+	const char *dir;
+	char *text;
+
+	for (size_t i = 0; (dir = policy_origin_dirs(policy, i)); i++)
+		size += strlen(dir) + 1;
+	text = malloc(size);
+	if (!text)
+		return NULL;
+	strcpy(text, "MDEPUTY_ROOTS=");
+	for (size_t i = 0; (dir = policy_origin_dirs(policy, i)); i++)
+		strcat(strcat(text, i ? ":" : ""), dir);
+	return text;
+}
+
 /* In the child: nothing of the session's but the listening socket */
 static void NORETURN become_hub(const struct origin *o, int listening, pid_t as)
 {
-	char path[4096], text[64], dir[32], name[96], other[32];
-	char *argv[] = { (char *)"mdeputy-hub", NULL }, *envp[] = { text, dir, name, other, NULL };
+	char path[4096], text[64], dir[32], name[96], other[32], *roots = list_roots(o->env->policy);
+	char *argv[] = { (char *)"mdeputy-hub", NULL }, *envp[] = { text, dir, name, other, roots, NULL };
 	int fds[2];
 	sigset_t none;
 
@@ -179,6 +197,47 @@ int hub_streams(int hub, pid_t pid, const struct image *img, struct err *e)
 		bytes_put_le(&b, (uint64_t)o->stream, 4);
 		bytes_put_le(&b, (o->flags & O_ACCMODE) != O_RDONLY, 4);
 		bytes_put_le(&b, o->offset, 8);
+	}
+	while (n > 0)
+		close(fds[--n]);
+	return rc;
+}
+
+/* The program's open files of the origin, each description once */
+int hub_files(int hub, pid_t pid, const struct image *img, struct err *e)
+{
+	AUTO_FD int pidfd = pidfd_open(pid, 0);
+	uint8_t handles[STREAMS_A_MESSAGE * 4], buf[sizeof(handles) + 64];
+	struct bytes b = bytes_of(handles, sizeof(handles));
+	int fds[STREAMS_A_MESSAGE], n = 0, rc = 0;
+
+	if (pidfd < 0)
+		return err_set(e, -errno, "reach the program's descriptors");
+	for (size_t i = 0; i <= img->n_opens && !rc; i++) {
+		bool end = i == img->n_opens;
+		size_t k = 0;
+
+		if (n && (end || n == STREAMS_A_MESSAGE)) {
+			struct wire_hub_files m = { { handles, (uint32_t)(b.at - handles) } };
+
+			rc = ask(hub, WIRE_HUB_FILES, buf, wire_put_hub_files(buf, sizeof(buf), &m), fds, n, e);
+			while (n > 0)
+				close(fds[--n]);
+			b = bytes_of(handles, sizeof(handles));
+		}
+		if (end || rc || img->opens[i].kind != OPEN_ORIGIN)
+			continue;
+		while (k < img->n_fds && img->fds[k].open != (int64_t)i)
+			k++;
+		if (k == img->n_fds)
+			continue;
+		fds[n] = pidfd_getfd(pidfd, (int)img->fds[k].fd, 0);
+		if (fds[n] < 0) {
+			rc = err_set(e, -errno, "take descriptor %d of the program", (int)img->fds[k].fd);
+			break;
+		}
+		n++;
+		bytes_put_le(&b, (uint64_t)img->opens[i].stream, 4);
 	}
 	while (n > 0)
 		close(fds[--n]);

@@ -18,6 +18,7 @@ int hub_call(struct origin *o, struct err *e) MUST_CHECK;	/* a descriptor */
 int hub_streams(int hub, pid_t pid, const struct image *img, struct err *e) MUST_CHECK;
 /* One stream, of descriptor @fd of process @pid */
 int hub_stream(int hub, pid_t pid, int fd, uint32_t id, bool out, uint64_t offset, struct err *e) MUST_CHECK;
+int hub_files(int hub, pid_t pid, const struct image *img, struct err *e) MUST_CHECK;	/* to its file server */
 int hub_join(int hub, pid_t pid, int sock, struct err *e) MUST_CHECK;	/* @sock: to that deputy; stays the caller's */
 int hub_hello(int hub, struct err *e) MUST_CHECK;
 /* System V segments of @img: held at home, so that they are there, under their numbers, when the program is back */

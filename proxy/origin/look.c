@@ -71,15 +71,15 @@ int look_file(struct look *l, const char *path, uint64_t inode, bool deleted, co
 			return i;
 	verdict = policy_path(l->policy, path, &rule);
 	policy_rule_text(rule, decided, sizeof(decided));
-	if (deleted || (stat(path, &st) && verdict != POLICY_SHIP)) {
-		reasons_add(l->why, REASON_DELETED_FILE, NULL, "the program %s %s, which has been deleted or replaced",
-			    use, path);
-	} else if (verdict == POLICY_ORIGIN && !S_ISDIR(st.st_mode) && l->moved) {
+	if (l->moved && verdict == POLICY_ORIGIN) {	/* its keeper, that's us, would have to say what it is */
 		reasons_add(l->why, REASON_ORIGIN_FILE, decided, "the program %s %s, which belongs to the origin",
+			    use, path);
+	} else if (deleted || (stat(path, &st) && verdict != POLICY_SHIP)) {
+		reasons_add(l->why, REASON_DELETED_FILE, NULL, "the program %s %s, which has been deleted or replaced",
 			    use, path);
 	} else if (verdict == POLICY_ORIGIN) {
 		reasons_add(l->why, REASON_ORIGIN_FILE, decided,
-			    "the program %s %s, which belongs to this machine and can't be reached from another one yet",
+			    "the program %s %s, which belongs to this machine, and its memory can't be that of another one",
 			    use, path);
 	} else if (verdict == POLICY_REFUSE) {
 		reasons_add(l->why, REASON_POLICY, decided, "the program %s %s", use, path);
@@ -345,15 +345,17 @@ static int look_exe(struct look *l, struct err *e)
 static int look_cwd(struct look *l, struct err *e)
 {
 	const struct policy_rule *rule;
+	enum policy_verdict verdict;
 	char path[4096], decided[256];
 	int n = procfs_link(l->pid, path, sizeof(path), "cwd");
 
 	if (n < 0)
 		return err_set(e, n, "read the working directory of process %d", (int)l->pid);
-	if (policy_path(l->policy, path, &rule) != POLICY_LOCAL) {
+	verdict = policy_path(l->policy, path, &rule);
+	l->img->cwd_stays = verdict == POLICY_ORIGIN;
+	if (verdict == POLICY_REFUSE || verdict == POLICY_SHIP) {
 		policy_rule_text(rule, decided, sizeof(decided));
-		reasons_add(l->why, REASON_ORIGIN_FILE, decided,
-			    "the program's working directory %s belongs to this machine", path);
+		reasons_add(l->why, REASON_POLICY, decided, "the program's working directory is %s", path);
 	}
 	return image_set_str(&l->img->cwd, path);
 }

@@ -16,6 +16,8 @@
 #include "proxy/image/image.h"
 #include "proxy/image/reasons.h"
 
+enum look_twin { LOOK_NO_TWIN, LOOK_PULLED, LOOK_FILE };
+
 struct look {
 	pid_t pid;
 	const pid_t *tree;		/* all processes that move together, this one among them; NULL: it alone */
@@ -32,7 +34,8 @@ struct look {
 	int (*all)(void *ctx, pid_t **list, size_t *n);
 	void (*idle)(void *ctx);	/* called while the freeze waits for threads; may be NULL */
 	bool no_new_privs;		/* of a moved program: as it was before our filter set it */
-	uint64_t twins;			/* of a moved program: the device of the files that are pulled twins; 0: none */
+	/* of a moved program: which files its keeper serves itself, and so must not be asked about; may be NULL */
+	enum look_twin (*twin)(void *ctx, uint64_t device, uint64_t inode);
 	void *ctx;
 	uint64_t *inodes;		/* look_at() to look_settle(): of each of the image's opens */
 };

@@ -45,18 +45,39 @@ static uint64_t number(const char *info, const char *key, int base)
 
 /* ---- one function a kind ------------------------------------------------------------------ */
 
+/* The name it was opened by.  Return: whether it is gone */
+static bool name_of(const struct one_fd *d, char *path, size_t size)
+{
+	size_t n = strlen(d->link);
+
+	snprintf(path, size, "%s", d->link);
+	if (n <= sizeof(gone) || strcmp(path + n - sizeof(gone) + 1, gone) || d->st.st_nlink)
+		return false;
+	path[n - sizeof(gone) + 1] = 0;
+	return true;
+}
+
+/* A file or directory of the origin's: it stays open there, and is reached from wherever the program is */
+static int look_origin(struct look *l UNUSED, struct one_fd *d, struct err *e)
+{
+	char path[4096 + sizeof(gone)];
+
+	(void)name_of(d, path, sizeof(path));
+	d->o->kind = OPEN_ORIGIN;
+	d->o->mode = d->st.st_mode;
+	d->o->size = (uint64_t)d->st.st_size;
+	d->o->inode = d->st.st_ino;
+	return image_set_str(&d->o->path, path) ? err_set(e, -ENOMEM, "list the descriptors") : 0;
+}
+
 static int look_regular(struct look *l, struct one_fd *d, struct err *e)
 {
-	char path[4096];
-	size_t n = strlen(d->link);
-	bool deleted = false;
+	char path[4096 + sizeof(gone)];
+	bool deleted = name_of(d, path, sizeof(path));
 	int i;
 
-	snprintf(path, sizeof(path), "%s", d->link);
-	if (n > sizeof(gone) && !strcmp(path + n - sizeof(gone) + 1, gone) && d->st.st_nlink == 0) {
-		path[n - sizeof(gone) + 1] = 0;
-		deleted = true;
-	}
+	if (policy_path(l->policy, path, NULL) == POLICY_ORIGIN)
+		return look_origin(l, d, e);
 	i = look_file(l, path, d->st.st_ino, deleted, "has open", e);
 	if (i < 0)
 		return i;
@@ -72,16 +93,19 @@ static int look_regular(struct look *l, struct one_fd *d, struct err *e)
 
 #define PULLED_BASE 0x10000	/* handles of what is pulled: above any stream's id */
 
+#define MISC_MAJOR 10
+/* With these a program works on the kernel itself: fuse, kvm, userfaultfd.  Minor numbers, Documentation/admin-guide/devices.txt */
+static const unsigned kernel_parts[] = { 229, 232, 126 };
+
 static int look_char_device(struct look *l, struct one_fd *d, struct err *e)
 {
-	unsigned major_no = major(d->st.st_rdev);
-
 	if (policy_path(l->policy, d->link, NULL) == POLICY_LOCAL)
 		return look_regular(l, d, e);
-	if ((major_no >= 136 && major_no <= 143) || major_no == 4 || major_no == 5)
-		d->o->kind = OPEN_PULLED;	/* a terminal */
-	else
-		reasons_add(l->why, REASON_DEVICE, NULL, "descriptor %d is the device %s", d->fd, d->link);
+	d->o->kind = OPEN_PULLED;
+	for (size_t i = 0; i < ARRAY_SIZE(kernel_parts); i++)
+		if (d->st.st_rdev == makedev(MISC_MAJOR, kernel_parts[i]))
+			reasons_add(l->why, REASON_DEVICE, NULL, "descriptor %d is the device %s, a part of this kernel", d->fd,
+				    d->link);
 	return 0;
 }
 
@@ -89,7 +113,7 @@ static int look_char_device(struct look *l, struct one_fd *d, struct err *e)
 static int look_pulled(struct look *l UNUSED, struct one_fd *d, struct err *e UNUSED)
 {
 	d->o->kind = OPEN_PULLED;
-	d->o->stream = (int64_t)d->st.st_ino;
+	d->o->stream = (int64_t)(uint32_t)d->st.st_ino;	/* the upper half is a mark */
 	return 0;
 }
 
@@ -248,14 +272,15 @@ static int look_shm(struct look *l, struct one_fd *d, struct err *e)
 }
 
 /* @path or one of the directories above it, if it is the inode.  Shortens @path to it */
-static bool is_on_path(char *path, dev_t device, uint64_t inode)
+static bool is_on_path(const struct look *l, char *path, dev_t device, uint64_t inode)
 {
 	struct stat st;
 
 	while (path[0] == '/') {
 		char *slash = strrchr(path, '/');
 
-		if (!stat(path, &st) && st.st_ino == inode && st.st_dev == device)
+		/* of a moved program the origin's are never asked about: that's us */
+		if ((!l->moved || policy_path(l->policy, path, NULL) != POLICY_ORIGIN) && !stat(path, &st) && st.st_ino == inode && st.st_dev == device)
 			return true;
 		*slash = 0;
 	}
@@ -278,10 +303,10 @@ static bool name_of_inode(struct look *l, dev_t device, uint64_t inode, uint8_t 
 		len = procfs_link(getpid(), name, size, "fd/%d", fd);
 		return len > 0;
 	}
-	if (procfs_link(l->pid, name, size, "cwd") > 0 && is_on_path(name, device, inode))
+	if (procfs_link(l->pid, name, size, "cwd") > 0 && is_on_path(l, name, device, inode))
 		return true;
 	for (int i = 0; i < n; i++)
-		if (procfs_link(l->pid, name, size, "fd/%d", fds[i]) > 0 && is_on_path(name, device, inode))
+		if (procfs_link(l->pid, name, size, "fd/%d", fds[i]) > 0 && is_on_path(l, name, device, inode))
 			return true;
 	return false;
 }
@@ -401,8 +426,14 @@ static int look_one(struct look *l, int fd, uint64_t **inodes, struct err *e)
 	d.o->flags = d.flags & ~(uint64_t)O_CLOEXEC;
 	d.o->position = number(info, "pos", 10);
 	d.o->file = -1;
-	if (l->twins && d.st.st_dev == l->twins)
+	switch (l->twin ? l->twin(l->ctx, d.st.st_dev, d.st.st_ino) : LOOK_NO_TWIN) {
+	case LOOK_PULLED:
 		return look_pulled(l, &d, e);
+	case LOOK_FILE:
+		return look_origin(l, &d, e);
+	case LOOK_NO_TWIN:
+		break;
+	}
 	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
 		if (kinds[k].prefix ? strncmp(link, kinds[k].prefix, strlen(kinds[k].prefix))
 				    : (d.st.st_mode & S_IFMT) != kinds[k].type)
@@ -619,8 +650,8 @@ static int settle_opens(struct look *looks, size_t n)
 			if (!list[k].o->shared)
 				list[k].o->shared = k + 1;
 			o->shared = list[k].o->shared;
-			o->stream = o->kind == OPEN_PULLED ? list[k].o->stream : o->stream;
-		} else if (o->kind == OPEN_PULLED && !looks[0].moved) {
+			o->stream = o->kind == OPEN_PULLED || o->kind == OPEN_ORIGIN ? list[k].o->stream : o->stream;
+		} else if ((o->kind == OPEN_PULLED || o->kind == OPEN_ORIGIN) && !looks[0].moved) {
 			o->stream = handle++;
 		}
 	}

@@ -47,7 +47,8 @@ static int64_t fd_on(struct look *l, const struct lock_line *x)
 		struct stat st;
 
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)l->pid, (int)l->img->fds[i].fd);
-		if (o->kind == OPEN_FILE && !stat(path, &st) && st.st_ino == x->inode)
+		/* those that a moved program has at the origin only its keeper knows */
+		if ((o->kind == OPEN_FILE || (o->kind == OPEN_ORIGIN && !l->moved)) && !stat(path, &st) && st.st_ino == x->inode)
 			return (int64_t)i;
 	}
 	return -1;

@@ -208,6 +208,8 @@ static int bring_one(struct origin *o, size_t i, const char *deputy, struct err 
 	if (!rc)
 		rc = hub_streams(o->hub, pid, h->f->img, e);
 	if (!rc)
+		rc = hub_files(o->hub, pid, h->f->img, e);
+	if (!rc)
 		rc = hub_join(o->hub, pid, h->sock, e);
 	if (!rc)
 		drop_fd(&h->sock);

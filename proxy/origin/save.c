@@ -45,9 +45,19 @@ struct saving {
 
 /* ---- while it runs ---------------------------------------------------------------------------- */
 
-/* Its number and its key are this machine's, for as long as that runs */
-static int refuse_segments(const struct image *img, struct err *e)
+/*
+ * What is this machine's alone: a segment's number and key for as long as it runs, and files that somebody else
+ * may change or remove until the program comes back
+ */
+static int refuse_origins(const struct image *img, struct err *e)
 {
+	for (size_t i = 0; i < img->n_opens; i++)
+		if (img->opens[i].kind == OPEN_ORIGIN)
+			return err_say(e, -EOPNOTSUPP, "E_ORIGIN_FILE: the program has %s open, which belongs to this machine and "
+				       "can't be saved to a file", img->opens[i].path ? img->opens[i].path : "?");
+	if (img->cwd_stays)
+		return err_say(e, -EOPNOTSUPP, "E_ORIGIN_FILE: the program's working directory %s belongs to this machine and can't "
+			       "be saved to a file", img->cwd);
 	for (size_t i = 0; i < img->n_objects; i++)
 		if (img->objects[i].sysv)
 			return err_say(e, -EOPNOTSUPP, "E_SYSV_SHM: the program has the System V shared memory segment %llu "
@@ -63,7 +73,7 @@ static int stage_look(void *ctx, struct err *e)
 
 	if (!rc)
 		rc = reasons_to_err(&s->o->why, e);
-	return rc ? rc : refuse_segments(s->o->survey, e);
+	return rc ? rc : refuse_origins(s->o->survey, e);
 }
 
 /* Is there a content that another time's can be compared with?  What is shipped is in the image */
@@ -121,7 +131,7 @@ static int stage_freeze(void *ctx, struct err *e)
 	struct origin *o = ((struct saving *)ctx)->o;
 	int rc = move_freeze(o, e);
 
-	return rc ? rc : refuse_segments(o->freeze.img, e);
+	return rc ? rc : refuse_origins(o->freeze.img, e);
 }
 
 static void undo_freeze(void *ctx)

@@ -58,7 +58,7 @@ static void become_body(void *ctx, size_t process)
 		core.rlim_cur = 0;
 		setrlimit(RLIMIT_CORE, &core);
 	}
-	if (img->cwd && chdir(img->cwd))
+	if (img->cwd && !img->cwd_stays && chdir(img->cwd))
 		_exit(errno);
 	umask((mode_t)img->umask);
 	/* the keeper isn't dumpable, and so weren't we: nobody could attach.  The tracer has when a byte comes */

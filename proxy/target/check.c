@@ -379,10 +379,10 @@ static void check_fuse(struct check *c)
 	bool needed = false;
 
 	for (size_t i = 0; i < c->survey->n_opens; i++)
-		needed |= c->survey->opens[i].kind == OPEN_PULLED;
-	if (needed && access("/dev/fuse", c->root ? F_OK : R_OK | W_OK))
+		needed |= c->survey->opens[i].kind == OPEN_PULLED || c->survey->opens[i].kind == OPEN_ORIGIN;
+	if ((needed || c->survey->cwd_stays) && access("/dev/fuse", c->root ? F_OK : R_OK | W_OK))
 		reasons_add(c->why, REASON_FUSE, NULL,
-			    "the program has a terminal or a shared pipe open, and /dev/fuse can't be used here: %s",
+			    "the program has a terminal, a shared pipe or a file of the origin's open, and /dev/fuse can't be used here: %s",
 			    strerror(errno));
 }
 

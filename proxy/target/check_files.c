@@ -85,8 +85,7 @@ static bool name_allowed(struct check *c, const char *path, const char *what)
 	policy_rule_text(rule, text, sizeof(text));
 	if (v == POLICY_ORIGIN)
 		reasons_add(c->why, REASON_ORIGIN_FILE, text,
-			    "%s belongs to the origin by the policy here, and can't be reached "
-			    "from here yet",
+			    "%s belongs to the origin by the policy here, but not by the origin's own",
 			    what);
 	else
 		reasons_add(c->why, REASON_POLICY, text,
@@ -107,6 +106,40 @@ static bool path_allowed(struct check *c, const char *path, const char *what)
 		return true;
 	snprintf(both, sizeof(both), "%.240s (here %.240s)", what, real);
 	return name_allowed(c, real, both);
+}
+
+/* Where the origin's file system will show it: in a directory that our own policy gives to the origin, too */
+static void origin_reachable(struct check *c, const char *path, const char *what)
+{
+	const struct policy_rule *rule = NULL;
+	char text[256];
+	const char *dir;
+	struct stat st;
+
+	for (size_t i = 0; (dir = policy_origin_dirs(c->policy, i)); i++) {
+		size_t len = strlen(dir);
+
+		if (strncmp(path, dir, len) || (path[len] && path[len] != '/'))
+			continue;
+		if (!lstat(dir, &st) && S_ISDIR(st.st_mode))
+			return;
+		reasons_add(c->why, REASON_ORIGIN_FILE, NULL, "%s stays at the origin, and there is no directory %s here to show it in",
+			    what, dir);
+		return;
+	}
+	(void)policy_path(c->policy, path, &rule);
+	policy_rule_text(rule, text, sizeof(text));
+	reasons_add(c->why, REASON_ORIGIN_FILE, text, "%s stays at the origin by its policy, but not by the policy here", what);
+}
+
+static void check_origin_opens(struct check *c)
+{
+	for (size_t i = 0; i < c->survey->n_opens; i++) {
+		const struct image_open *o = &c->survey->opens[i];
+
+		if (o->kind == OPEN_ORIGIN)
+			origin_reachable(c, o->path ? o->path : "?", o->path ? o->path : "?");
+	}
 }
 
 /* ---- one file ------------------------------------------------------------------------------ */
@@ -346,6 +379,10 @@ static void check_cwd(struct check *c)
 		return;
 	}
 	snprintf(what, sizeof(what), "the working directory %.250s", cwd);
+	if (c->survey->cwd_stays) {
+		origin_reachable(c, cwd, what);
+		return;
+	}
 	if (!path_allowed(c, cwd, what))
 		return;
 	if (stat(cwd, &st))
@@ -390,6 +427,7 @@ int check_files(struct check *c, struct err *e)
 	    strcmp(s->files[s->exe_file].path ? s->files[s->exe_file].path : "", s->exe))
 		return err_say(e, -EINVAL, "the survey doesn't say which file the program runs");
 	check_cwd(c);
+	check_origin_opens(c);
 	for (size_t i = 0; i < s->n_files && !rc; i++) {
 		if (!is_known(c, &s->files[i]))
 			rc = check_file(c, i, e);
@@ -495,7 +533,7 @@ static int check_process_again(const struct image *tree, const struct image *ima
 		s = bsearch(&f, sorted, survey->n_files, sizeof(const struct image_file *), by_path);
 		rc = check_file_again(tree, f, s ? *s : NULL, e);
 	}
-	if (!rc && image->cwd && (!survey->cwd || strcmp(image->cwd, survey->cwd)) &&
+	if (!rc && image->cwd && !image->cwd_stays && (!survey->cwd || strcmp(image->cwd, survey->cwd)) &&
 	    (stat(image->cwd, &st) || !S_ISDIR(st.st_mode)))
 		rc = err_say(e, -ESTALE,
 			     "the program went to the directory %s, which isn't here: try again",

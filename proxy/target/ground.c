@@ -19,10 +19,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/scope.h"
+#include "common/sock.h"
 #include "common/stub.h"
 
 #ifndef CLONE_NEWTIME
@@ -120,29 +123,159 @@ int ground_unshare(const struct ground *g, struct err *e)
 
 static const char *const local_devices[] = { "null", "zero", "full", "random", "urandom" };
 
-/*
- * Terminals: a file system that the keeper serves, at /dev/pts.  Nobody may look into it before the
- * keeper does so.  fuse(8): the descriptor must have been opened in the mount's own user namespace.
- */
-static int mount_originfs(struct ground *g, struct err *e)
+/* A mount's device number is its own, whatever is in it: its directory tells without being asked */
+static uint64_t device_of(const char *dir)
 {
+	struct statx st;
+
+	if (statx(AT_FDCWD, dir, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &st))
+		return 0;
+	return makedev(st.stx_dev_major, st.stx_dev_minor);
+}
+
+/*
+ * The origin's: file systems that the keeper serves.  Nobody may look into one before the keeper does so.
+ * fuse(8): the descriptor must have been opened in the mount's own user namespace.
+ */
+static int mount_originfs(struct ground *g, const char *dir, struct err *e)
+{
+	struct originfs_mount *m = &g->mounts[g->n_mounts];
 	char options[128];
 
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%u,group_id=%u,allow_other", g->fuse,
+	if (g->n_mounts == ARRAY_SIZE(g->mounts) || strlen(dir) >= sizeof(m->dir))
+		return err_say(e, -E2BIG, "the policy gives more than %d directories, or one with too long a name, to the origin",
+			       ORIGINFS_MOST);
+	m->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (m->fd < 0)
+		return err_set(e, -errno, "open /dev/fuse");
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%u,group_id=%u,allow_other", m->fd,
 		 g->root ? g->uid : g->image_uid, g->root ? g->gid : g->image_gid);
-	if (mkdir("/dev/pts", 0755) || mount("originfs", "/dev/pts", "fuse.originfs", MS_NOSUID | MS_NOEXEC, options))
-		return err_set(e, -errno, "mount the origin's terminals");
+	if (mount("originfs", dir, "fuse.originfs", MS_NOSUID | MS_NODEV, options)) {
+		close(m->fd);
+		return err_set(e, -errno, "mount the origin's %s", dir);
+	}
+	snprintf(m->dir, sizeof(m->dir), "%s", dir);
+	m->device = device_of(dir);
+	g->n_mounts++;
 	return 0;
 }
 
-/* What every /dev has, besides devices */
-static int furnish_dev(struct ground *g, struct err *e)
+/* What is the target's own in /dev, each with a mount of its own, not yet anywhere */
+struct kept {
+	int fds[ARRAY_SIZE(local_devices)];
+	int dev, pts;		/* the keeper's; -1: there is no /dev/fuse */
+};
+
+static struct kept keep_devices(void)
+{
+	struct kept k = { .dev = -1, .pts = -1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(local_devices); i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
+		k.fds[i] = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	}
+	return k;
+}
+
+static int place(int *tree, const char *path, struct err *e)
+{
+	int rc = *tree >= 0 && syscall(SYS_move_mount, *tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) ? -errno : 0;
+
+	drop_fd(tree);
+	return rc ? err_set(e, rc, "keep %s", path) : 0;
+}
+
+static int place_devices(struct kept *k, struct err *e)
+{
+	int rc = place(&k->dev, "/dev", e);
+
+	if (!rc)
+		rc = place(&k->pts, ORIGINFS_PTS, e);
+
+	for (size_t i = 0; i < ARRAY_SIZE(local_devices); i++) {
+		char path[64];
+		int its;
+
+		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
+		its = place(&k->fds[i], path, e);
+		rc = rc ? rc : its;
+	}
+	return rc;
+}
+
+/*
+ * /dev is the keeper's to serve, and only it can look up the names in it that are mounted over; and before it
+ * serves it needs a /dev itself (libfuse opens /dev/null).  So a child, which still has the right to mount,
+ * waits until the keeper serves
+ */
+static void NORETURN furnish(int sock, struct kept *k)
+{
+	struct err e = { 0 };
+	char byte;
+
+	if (read(sock, &byte, 1) != 1)
+		_exit(1);
+	_exit(place_devices(k, &e) ? 1 : 0);
+}
+
+static int start_furnisher(struct ground *g, struct kept *k, struct err *e)
+{
+	int sv[2], rc = sock_pair(sv, e);
+
+	if (rc)
+		return rc;
+	g->furnisher = fork();
+	if (!g->furnisher) {
+		close(sv[0]);
+		for (size_t i = 0; i < g->n_mounts; i++)
+			close(g->mounts[i].fd);	/* when the keeper is gone nobody must hold them */
+		furnish(sv[1], k);
+	}
+	close(sv[1]);
+	g->furnish = sv[0];
+	return g->furnisher < 0 ? err_set(e, -errno, "furnish /dev") : 0;
+}
+
+int ground_furnish(struct ground *g, void (*serve)(void *ctx), void *ctx, struct err *e)
+{
+	int status = 0;
+
+	if (g->furnisher <= 0)
+		return 0;
+	if (write(g->furnish, "g", 1) != 1)
+		return err_set(e, -errno, "furnish /dev");
+	drop_fd(&g->furnish);
+	while (waitpid(g->furnisher, &status, WNOHANG | __WALL) == 0) {
+		serve(ctx);
+		usleep(100);
+	}
+	g->furnisher = 0;
+	return status ? err_say(e, -EIO, "what is this machine's own in /dev can't be mounted") : 0;
+}
+
+/* @tree: it stands nowhere yet; @at: where it will */
+static int mount_detached(struct ground *g, const char *at, int *tree, struct err *e)
+{
+	int rc = mount_originfs(g, "/dev", e);
+
+	if (rc)
+		return rc;
+	*tree = (int)syscall(SYS_open_tree, AT_FDCWD, "/dev", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	rc = *tree < 0 ? err_set(e, -errno, "mount the origin's %s", at) : 0;
+	umount2("/dev", MNT_DETACH);
+	snprintf(g->mounts[g->n_mounts - 1].dir, sizeof(g->mounts[0].dir), "%s", at);
+	return rc;
+}
+
+/* What every /dev has, where the origin's can't be shown */
+static int furnish_dev(struct kept *k, struct err *e)
 {
 	static const char *const links[][2] = {
 		{ "/proc/self/fd", "/dev/fd" },	 { "/proc/self/fd/0", "/dev/stdin" }, { "/proc/self/fd/1", "/dev/stdout" },
 		{ "/proc/self/fd/2", "/dev/stderr" }, { "pts/tty", "/dev/tty" },	   { "pts/ptmx", "/dev/ptmx" },
 	};
-
 	int fd = open(STUB_MARKER, O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
 
 	if (fd < 0)
@@ -151,47 +284,38 @@ static int furnish_dev(struct ground *g, struct err *e)
 	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
 		if (symlink(links[i][0], links[i][1]))
 			return err_set(e, -errno, "make %s", links[i][1]);
-	return g->fuse < 0 ? 0 : mount_originfs(g, e);
+	for (size_t i = 0; i < ARRAY_SIZE(local_devices); i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
+		fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
+		if (fd >= 0)
+			close(fd);
+	}
+	return place_devices(k, e);
 }
 
 /*
- * An empty, read-only directory over one that belongs to the origin: what isn't served yet is
- * "no such file", never the target's file of that name.  /dev keeps the devices that are
- * everywhere the same.
+ * A directory that belongs to the origin.  Without /dev/fuse it is empty and read-only: what can't be served
+ * is "no such file", never the target's file of that name.  /dev keeps the devices that are everywhere the same.
  */
-static int cover(struct ground *g, const char *dir, struct err *e)
+static int cover(struct ground *g, const char *dir, bool fuse, struct kept *k, struct err *e)
 {
-	bool dev = !strcmp(dir, "/dev");
-	int kept[ARRAY_SIZE(local_devices)];
 	struct stat st;
 	int rc = 0;
 
 	if (lstat(dir, &st) || !S_ISDIR(st.st_mode))
 		return 0;
-	for (size_t i = 0; dev && i < ARRAY_SIZE(local_devices); i++) {
-		char path[64];
-
-		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
-		kept[i] = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fuse && strcmp(dir, "/dev"))
+		return mount_originfs(g, dir, e);
+	if (fuse) {
+		rc = mount_detached(g, ORIGINFS_PTS, &k->pts, e);
+		return rc ? rc : mount_detached(g, "/dev", &k->dev, e);
 	}
 	if (mount("origin", dir, "tmpfs", MS_NOSUID, "mode=755,size=64k"))
 		rc = err_set(e, -errno, "cover %s", dir);
-	for (size_t i = 0; dev && i < ARRAY_SIZE(local_devices); i++) {
-		char path[64];
-		int fd;
-
-		if (kept[i] < 0)
-			continue;
-		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
-		fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
-		if (fd >= 0)
-			close(fd);
-		if (syscall(SYS_move_mount, kept[i], "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH))
-			rc = rc ? rc : err_set(e, -errno, "keep %s", path);
-		close(kept[i]);
-	}
-	if (!rc && dev)
-		rc = furnish_dev(g, e);
+	if (!rc && !strcmp(dir, "/dev"))
+		rc = furnish_dev(k, e);
 	if (!rc && mount(NULL, dir, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, NULL))
 		rc = err_set(e, -errno, "make %s read-only", dir);
 	return rc;
@@ -208,16 +332,49 @@ static int loopback_up(struct err *e)
 	return ioctl(fd, SIOCSIFFLAGS, &ifr) ? err_set(e, -errno, "bring up the loopback interface") : 0;
 }
 
+/* The last one: /dev/fuse is in it */
+static int cover_dev(struct ground *g, bool fuse, struct err *e)
+{
+	struct kept k = keep_devices();
+	bool ours = false;
+	const char *dir;
+	int rc = 0;
+
+	for (size_t i = 0; (dir = policy_origin_dirs(g->policy, i)); i++)
+		ours |= !strcmp(dir, "/dev");
+	if (ours)
+		rc = cover(g, "/dev", fuse, &k, e);
+	if (!rc && ours && fuse)
+		rc = start_furnisher(g, &k, e);
+	drop_fd(&k.dev);
+	drop_fd(&k.pts);
+	for (size_t i = 0; i < ARRAY_SIZE(k.fds); i++)
+		drop_fd(&k.fds[i]);
+	return rc;
+}
+
+static bool has_fuse(void)
+{
+	AUTO_FD int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	return fd >= 0;
+}
+
 int ground_settle(struct ground *g, struct err *e)
 {
+	struct kept none = { .dev = -1, .pts = -1 };
+	bool fuse = has_fuse();
 	const char *dir;
 	int rc = 0;
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return err_set(e, -errno, "make mounts private");
-	g->fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	g->furnish = -1;
 	for (size_t i = 0; !rc && (dir = policy_origin_dirs(g->policy, i)); i++)
-		rc = cover(g, dir, e);
+		if (strcmp(dir, "/dev"))
+			rc = cover(g, dir, fuse, &none, e);
+	if (!rc)
+		rc = cover_dev(g, fuse, e);
 	if (rc)
 		return rc;
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))

@@ -27,6 +27,7 @@
 #include "common/sock.h"
 #include "common/wire.h"
 #include "proxy/target/fork.h"
+#include "proxy/target/ground.h"
 #include "proxy/target/stand_in.h"
 #include "proxy/trace/pids.h"
 
@@ -87,6 +88,17 @@ void keeper_hear_programs(struct keeper *k, void (*first)(void *ctx))
 			first(k);
 		supervisor_handle(&k->arrivals[got.who].supervisor, &got.n);
 	}
+}
+
+void keeper_hear_execs(struct keeper *k)
+{
+	uint64_t id;
+	int value;
+
+	while (execs_next(&k->execs, &id, &value))
+		for (size_t i = 0; i < k->n_arrivals; i++)
+			if (supervisor_looked(&k->arrivals[i].supervisor, id, value))
+				break;
 }
 
 static bool somebody_waits(const struct keeper *k)
@@ -424,6 +436,11 @@ static void finish_ended(struct keeper *k)
 	}
 }
 
+static void serve_files(void *ctx)
+{
+	originfs_hear(ctx);
+}
+
 static int set_up(struct keeper *k, struct err *e)
 {
 	sigset_t all;
@@ -441,11 +458,13 @@ static int set_up(struct keeper *k, struct err *e)
 	if (!k->pump)
 		return e->code;
 	k->asks.pump = k->pump;
-	if (k->with->fuse >= 0) {
-		k->fs = originfs_new(k->with->fuse, &k->asks, e);
-		if (!k->fs)
+	if (k->with->ground->n_mounts) {
+		k->fs = originfs_new(k->with->ground->mounts, k->with->ground->n_mounts, &k->asks, e);
+		if (!k->fs || ground_furnish(k->with->ground, serve_files, k->fs, e))
 			return e->code;
 	}
+	if (execs_open(&k->execs, k->fs, e))
+		return e->code;
 	return receiver_open(&k->receiver, e);
 }
 
@@ -469,6 +488,7 @@ static int keep(struct keeper *k)
 			{ .fd = reaps(k) ? k->kin.ends : -1, .events = POLLIN },
 			{ .fd = reaps(k) ? receiver_fd(&k->receiver) : -1, .events = POLLIN },
 			{ .fd = originfs_fd(k->fs), .events = POLLIN },
+			{ .fd = execs_fd(&k->execs), .events = POLLIN },
 		};
 		bool look = somebody_waits(k) || (k->ended && !k->told_exit) || kin_unreaped(&k->kin);
 
@@ -484,6 +504,8 @@ static int keep(struct keeper *k)
 			keeper_reap(k);
 		if (p[7].revents)
 			originfs_hear(k->fs);
+		if (p[8].revents)
+			keeper_hear_execs(k);
 		for (size_t i = 0; !came && i < k->n_arrivals; i++)
 			supervisor_look(&k->arrivals[i].supervisor);
 		if (!came)
@@ -509,7 +531,7 @@ int keeper_run(const struct keeper_start *with)
 	if (!k)
 		return 1;
 	*k = (struct keeper){ .with = with, .control = with->control,
-			      .kin = { .reports = -1, .to_us = -1, .ends = -1 } };
+			      .execs = { -1, -1, NULL }, .kin = { .reports = -1, .to_us = -1, .ends = -1 } };
 	if (set_up(k, &e))
 		log_err("%s", e.text);
 	else
@@ -520,6 +542,7 @@ int keeper_run(const struct keeper_start *with)
 		supervisor_stop(&k->arrivals[i].supervisor);
 	free(k->arrivals);
 	receiver_close(&k->receiver);
+	execs_close(&k->execs);
 	originfs_free(k->fs);
 	pump_free(k->pump);
 	image_free(k->img);

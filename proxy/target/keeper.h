@@ -34,9 +34,10 @@ enum keeper_state {		/* RESUMED carries it: numbers stay */
 	KEEPER_ENDED = 6,
 };
 
+struct ground;
 struct keeper_start {
 	int control, listening;		/* the session's socket, and where the next one connects */
-	int fuse;			/* mounted at /dev/pts, or -1 */
+	struct ground *ground;		/* with its mounts */
 	bool user;			/* mproxy is an ordinary user's */
 	const struct policy *policy;
 };

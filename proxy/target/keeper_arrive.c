@@ -99,9 +99,8 @@ static int make_twin(void *ctx, const struct image_open *o, struct err *e)
 	struct stat st;
 	int ends[2], rc;
 
-	if (o->kind == OPEN_PULLED)
-		return originfs_open(k->fs, (uint32_t)o->stream, o->path ? o->path : "?",
-				     (int)(o->flags & (O_ACCMODE | O_NONBLOCK | O_APPEND)), e);
+	if (o->kind == OPEN_PULLED || o->kind == OPEN_ORIGIN)
+		return originfs_open(k->fs, o, e);
 	if (s)
 		return same_twin(s, o, e);
 	if (k->n_streams == MAX_STREAMS || o->stream < 1 || o->stream > UINT32_MAX ||
@@ -269,9 +268,14 @@ int keeper_on_image(struct keeper *k, const struct request *q, struct err *e)
 	return say_fillable(k, e);
 }
 
+/* While the program's own calls are made in it: they may ask us, and from GO on, through us, the origin */
 static void serve_files(void *ctx)
 {
-	originfs_hear(((struct keeper *)ctx)->fs);
+	struct keeper *k = ctx;
+
+	originfs_hear(k->fs);
+	if (k->state == KEEPER_READY && pump_run(k->pump) < 0)
+		log_err("the pump failed: %s", strerror(errno));
 }
 
 static int finish_one(struct keeper *k, struct arrival *a, size_t index, struct err *e)
@@ -279,13 +283,12 @@ static int finish_one(struct keeper *k, struct arrival *a, size_t index, struct 
 	int rc;
 
 	drop_fd(&a->uffd);
-	/* an epoll set asks its members how they are: that's us */
 	a->restore->r.idle = k->fs ? serve_files : NULL;
 	a->restore->r.idle_ctx = k;
 	rc = restore_finish(a->restore, e);
 	a->supervisor = (struct supervisor){ .listener = -1, .asks = &k->asks, .kin = &k->kin,
 					     .from = &k->receiver, .user = k->with->user,
-					     .twins = originfs_device(k->fs),
+					     .fs = k->fs, .execs = &k->execs, .who = (uint32_t)index,
 					     .no_new_privs = a->restore->img->no_new_privs };
 	if (!rc)
 		rc = supervisor_start(&a->supervisor, a->restore->listener, e);
@@ -346,7 +349,9 @@ int keeper_on_go(struct keeper *k, const struct request *q UNUSED, struct err *e
 	int rc = 0;
 
 	if (k->state == KEEPER_READY) {
-		rc = go_all(k, e);
+		rc = originfs_go(k->fs, e);
+		if (!rc)
+			rc = go_all(k, e);
 		k->state = keeper_going(k);
 		if (rc)
 			return rc;

@@ -79,15 +79,29 @@ static void serve_the_frozen(void *ctx)
 
 	originfs_hear(k->fs);
 	keeper_hear_programs(k, NULL);
+	keeper_hear_execs(k);
 	ask_cancel_all(&k->asks);
 	if (pump_run(k->pump) < 0)
 		log_err("the pump failed: %s", strerror(errno));
 }
 
+static enum look_twin twin_of(void *ctx, uint64_t device, uint64_t inode)
+{
+	switch (originfs_is(((struct keeper *)ctx)->fs, device, inode)) {
+	case ORIGINFS_PULLED:
+		return LOOK_PULLED;
+	case ORIGINFS_FILE:
+		return LOOK_FILE;
+	case ORIGINFS_NOT:
+		break;
+	}
+	return LOOK_NO_TWIN;
+}
+
 static struct look look_from(struct keeper *k)
 {
 	return (struct look){ .pid = k->ended ? 0 : k->body, .policy = k->with->policy, .moved = true, .stream_of = stream_by_inode,
-			      .stays = stays, .all = all, .idle = serve_the_frozen, .twins = originfs_device(k->fs),
+			      .stays = stays, .all = all, .idle = serve_the_frozen, .twin = twin_of,
 			      .no_new_privs = k->arrivals[0].supervisor.no_new_privs, .ctx = k };
 }
 
@@ -134,6 +148,13 @@ int keeper_on_freeze(struct keeper *k, const struct request *q, struct err *e)
 		return rc;
 	originfs_leaving(k->fs, true);
 	rc = leave_freeze(&l, tell_ended, k->pump, (int)m.drain_ms, &k->leave, e);
+	for (size_t i = 0; !rc && i < image_processes(leave_image(k->leave)); i++)
+		rc = originfs_describe(k->fs, image_process(leave_image(k->leave), i), e);
+	if (rc && k->leave) {
+		leave_thaw(k->leave);
+		k->leave = NULL;
+		pump_hold(k->pump, false);
+	}
 	if (rc) {
 		originfs_leaving(k->fs, false);
 		return rc;
@@ -177,6 +198,7 @@ int keeper_on_discard(struct keeper *k, const struct request *q UNUSED, struct e
 	uint8_t buf[64];
 
 	/* who waits for an answer of ours in there couldn't die */
+	k->execs.fs = NULL;
 	originfs_free(take_ptr(k->fs));
 	kill_all();
 	k->quit = true;

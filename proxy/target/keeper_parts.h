@@ -43,6 +43,7 @@ struct keeper {
 	struct arrival *arrivals;	/* a process of img each */
 	size_t n_arrivals;
 	struct receiver receiver;	/* of their system calls */
+	struct execs execs;
 	struct restore_shared shared;
 	struct kin kin;
 	pid_t body;			/* the first one's */
@@ -81,6 +82,7 @@ int keeper_say(struct keeper *k, unsigned type, const void *payload, ssize_t len
 int keeper_say_with_pump(struct keeper *k, unsigned type, const void *payload, ssize_t len, struct err *e) MUST_CHECK;
 /* System calls of the program's processes.  @first: before each; NULL */
 void keeper_hear_programs(struct keeper *k, void (*first)(void *ctx));
+void keeper_hear_execs(struct keeper *k);
 void keeper_reap(struct keeper *k);
 void keeper_tell_ended(struct keeper *k);	/* the origin hears who has ended, and was waited for */
 

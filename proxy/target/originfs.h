@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * originfs.h - The file system that shows the origin's terminals to a moved program.  libfuse's door
+ * originfs.h - The file system that shows the origin's files and terminals to a moved program
  *
- * Mounted at /dev/pts of the program's mount namespace.  What is in it are *pulled* streams: a read at
- * the origin happens only when the program reads, so that nothing is taken from those that stayed.
- * The inode of an open file is its handle at home.
+ * One mount for each directory that the policy gives to the origin, and one at /dev/pts, all served by
+ * the keeper.  Files and directories are asked for at the origin's file server (common/file.def).
+ * Terminals, devices and FIFOs are *pulled* streams: a read at the origin happens only when the program
+ * reads, so that nothing is taken from those that stayed.  The inode of one that is open is its handle.
  *
  * The keeper serves it, and so must never touch it: a call that asks this file system would wait for
  * itself.  statx(2) with AT_STATX_DONT_SYNC is safe.
@@ -12,24 +13,41 @@
 #ifndef PROXY_TARGET_ORIGINFS_H
 #define PROXY_TARGET_ORIGINFS_H
 
+#include "proxy/image/image.h"
 #include "proxy/target/asks.h"
 
-#define ORIGINFS_AT "/dev/pts"
+#define ORIGINFS_PTS "/dev/pts"
+#define ORIGINFS_MOST 64		/* directories */
+
+/* A mounted /dev/fuse */
+struct originfs_mount {
+	int fd;
+	uint64_t device;
+	char dir[256];
+};
 
 struct originfs;
 
-/* @fd: /dev/fuse, mounted already; becomes the file system's */
-struct originfs *originfs_new(int fd, struct asks *asks, struct err *e) MUST_CHECK;
+/* The descriptors become the file system's */
+struct originfs *originfs_new(const struct originfs_mount *mounts, size_t n, struct asks *asks, struct err *e) MUST_CHECK;
 void originfs_free(struct originfs *o);
-uint64_t originfs_device(const struct originfs *o);
 int originfs_fd(const struct originfs *o);
 void originfs_hear(struct originfs *o);		/* its fd is readable */
 void originfs_ready(struct originfs *o, uint32_t handle, uint32_t events);	/* IS_READY came */
 
-/* A descriptor of @handle, which the origin has open as @path.  Serves meanwhile; the caller's */
-int originfs_open(struct originfs *o, uint32_t handle, const char *path, int flags, struct err *e) MUST_CHECK;
+/* The devices of its mounts are known by now: nobody else can look them up any more without asking us */
+enum originfs_what { ORIGINFS_NOT, ORIGINFS_PULLED, ORIGINFS_FILE };
+enum originfs_what originfs_is(const struct originfs *o, uint64_t device, uint64_t inode);
+#define ORIGINFS_HANDLE(inode) ((uint32_t)(inode))	/* of one that is pulled */
+
+/* A descriptor of what the origin has open as @open, an OPEN_PULLED or OPEN_ORIGIN.  Serves meanwhile; the caller's */
+int originfs_open(struct originfs *o, const struct image_open *open, struct err *e) MUST_CHECK;
+/* Until now all was answered by what the image says.  The program is about to run: the origin is asked from here on */
+int originfs_go(struct originfs *o, struct err *e) MUST_CHECK;
 
 /* The program is being frozen: readers that are interrupted needn't be put in order, the freeze does */
 void originfs_leaving(struct originfs *o, bool leaving);
+/* Which handles and POSIX locks the descriptors of the frozen program @img are.  Serves meanwhile */
+int originfs_describe(struct originfs *o, struct image *img, struct err *e) MUST_CHECK;
 
 #endif

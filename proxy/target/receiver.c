@@ -28,13 +28,19 @@ int receiver_open(struct receiver *r, struct err *e)
 	return fcntl(r->in, F_SETFL, O_NONBLOCK) ? err_set(e, -errno, "receive the program's calls") : 0;
 }
 
+void receiver_again(struct receiver *r, const struct received *got)
+{
+	if (write(r->out, got, sizeof(*got)) != sizeof(*got))
+		return;		/* the keeper is gone, and so are we */
+}
+
 static void receive(struct receiver *r, uint32_t who, int listener)
 {
 	struct received got = { .who = who };
 
 	/* ENOENT: it died, or a signal was quicker */
-	if (!ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &got.n) && write(r->out, &got, sizeof(got)) != sizeof(got))
-		return;		/* the keeper is gone, and so are we */
+	if (!ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &got.n))
+		receiver_again(r, &got);
 }
 
 static void *run(void *arg)

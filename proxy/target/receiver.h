@@ -38,6 +38,7 @@ int receiver_start(struct receiver *r, struct err *e) MUST_CHECK;
 int receiver_add(struct receiver *r, uint32_t who, int listener) MUST_CHECK;
 int receiver_fd(const struct receiver *r);		/* readable: there is one; or there are some in r->list */
 bool receiver_next(struct receiver *r, struct received *to);	/* false: there is none */
+void receiver_again(struct receiver *r, const struct received *got);	/* from any thread: hand it over once more */
 bool receiver_has(struct receiver *r, pid_t tid);	/* one of this thread's; it stays */
 void receiver_close(struct receiver *r);		/* the thread goes with the process */
 

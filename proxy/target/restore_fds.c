@@ -207,6 +207,17 @@ static int make_twin(struct making *m, struct err *e)
 	return m->s->make_twin(m->s->ctx, m->o, e);
 }
 
+/* Its position is the description's: at home that of whoever else has it, too */
+static int make_origin(struct making *m, struct err *e)
+{
+	const struct image_open *o = m->o;
+	AUTO_FD int fd = m->s->make_twin(m->s->ctx, o, e);
+
+	if (fd >= 0 && !(o->flags & O_PATH) && lseek(fd, (off_t)o->position, SEEK_SET) < 0 && errno != ESPIPE)
+		return err_set(e, -errno, "seek in %s", o->path ? o->path : "?");
+	return take_fd(&fd);
+}
+
 static int make_eventfd(struct making *m, struct err *e)
 {
 	const struct image_open *o = m->o;
@@ -283,7 +294,7 @@ static int (*const makers[])(struct making *m, struct err *e) = {
 	[OPEN_FILE] = make_file,	 [OPEN_PIPE] = make_pipe,	[OPEN_TWIN] = make_twin,
 	[OPEN_EVENTFD] = make_eventfd,	 [OPEN_TIMERFD] = make_timerfd, [OPEN_SIGNALFD] = make_signalfd,
 	[OPEN_EPOLL] = make_epoll,	 [OPEN_MEMFD] = make_memfd,	[OPEN_INOTIFY] = make_inotify,
-	[OPEN_PULLED] = make_twin,
+	[OPEN_PULLED] = make_twin,	 [OPEN_ORIGIN] = make_origin,
 };
 
 /* ---- all of them ------------------------------------------------------------------------------------ */
@@ -561,6 +572,8 @@ int restore_locks(struct restore *s, struct err *e)
 
 		if (k->open < 0 || (size_t)k->open >= s->img->n_opens)
 			return err_say(e, -EINVAL, "the image's locks make no sense");
+		/* one of an open file of the origin's was never let go of */
+		held = !k->posix && s->img->opens[k->open].kind == OPEN_ORIGIN;
 		for (int tries = 0; tries < 100 && !held && !rc; tries++) {
 			int64_t result = 0;
 

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,27 +86,106 @@ static int open_memory(const struct supervisor *s, uint64_t id, pid_t tid, int m
 	return fd < 0 || !still_there(s, id) ? -ESRCH : take_fd(&fd);
 }
 
+/* ---- memory that isn't there yet ---------------------------------------------------------------- */
+
+#define PAGE 4096
+#define PAGEMAP_THERE (3ULL << 62)	/* present or swapped out (Documentation/admin-guide/mm/pagemap.rst) */
+#define MOST_TOUCHES 8			/* pages may be taken away again meanwhile */
+#define TOUCH_FAILED 0x80000000u	/* in seccomp_notif.flags, besides how often it was tried */
+
+/*
+ * A page of a file of the origin's comes from the file system that we serve: who reads it waits for us.  So
+ * what is not in the program's page tables is left to a thread, and the call is looked at again
+ */
+static bool is_there(struct supervisor *s, pid_t tid, uint64_t addr, size_t len)
+{
+	uint64_t first = addr / PAGE, last = (addr + len - 1) / PAGE, entry;
+	AUTO_FD int fd = -1;
+	char path[40];
+
+	if (!s->fs || !len)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (uint64_t page = first; page <= last; page++)
+		if (pread(fd, &entry, sizeof(entry), (off_t)(page * sizeof(entry))) != sizeof(entry) ||
+		    !(entry & PAGEMAP_THERE)) {
+			s->absent = addr;
+			s->absent_len = len;
+			return false;
+		}
+	return true;
+}
+
+struct touch {
+	struct receiver *to;
+	struct received got;
+	uint64_t addr;
+	size_t len;
+};
+
+static void *touch_pages(void *arg)
+{
+	struct touch *t = arg;
+	AUTO_FD int fd = -1;
+	char path[32], byte;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)t->got.n.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (uint64_t page = t->addr / PAGE; page <= (t->addr + t->len - 1) / PAGE; page++)
+		if (pread(fd, &byte, 1, (off_t)MAX(t->addr, page * PAGE)) != 1)
+			t->got.n.flags |= TOUCH_FAILED;
+	t->got.n.flags++;
+	receiver_again(t->to, &t->got);
+	free(t);
+	return NULL;
+}
+
+/* Return: whether @n will come again */
+static bool touch_later(struct supervisor *s, const struct seccomp_notif *n)
+{
+	struct touch *t;
+	pthread_t thread;
+
+	if (!s->absent_len || n->flags & TOUCH_FAILED || n->flags >= MOST_TOUCHES)
+		return false;
+	t = malloc(sizeof(*t));
+	if (!t)
+		return false;
+	*t = (struct touch){ s->from, { s->who, *n }, s->absent, s->absent_len };
+	if (pthread_create(&thread, NULL, touch_pages, t)) {
+		free(t);
+		return false;
+	}
+	pthread_detach(thread);
+	return true;
+}
+
 /* All of it or nothing */
-static int read_memory(const struct supervisor *s, uint64_t id, pid_t tid, uint64_t addr, void *buf, size_t len)
+static int read_memory(struct supervisor *s, uint64_t id, pid_t tid, uint64_t addr, void *buf, size_t len)
 {
 	AUTO_FD int fd = open_memory(s, id, tid, O_RDONLY);
 
 	if (fd < 0)
 		return fd;
+	if (!is_there(s, tid, addr, len))
+		return -EFAULT;
 	return pread(fd, buf, len, (off_t)addr) == (ssize_t)len ? 0 : -EFAULT;
 }
 
-static int write_memory(const struct supervisor *s, uint64_t id, pid_t tid, uint64_t addr, const void *buf, size_t len)
+static int write_memory(struct supervisor *s, uint64_t id, pid_t tid, uint64_t addr, const void *buf, size_t len)
 {
 	AUTO_FD int fd = open_memory(s, id, tid, O_WRONLY);
 
 	if (fd < 0)
 		return fd;
+	if (!is_there(s, tid, addr, len))
+		return -EFAULT;
 	return pwrite(fd, buf, len, (off_t)addr) == (ssize_t)len ? 0 : -EFAULT;
 }
 
 /* A path: what can be read of it up to its NUL */
-static int read_path(const struct supervisor *s, const struct waiting_call *w, uint64_t addr, char *path, size_t size)
+static int read_path(struct supervisor *s, const struct waiting_call *w, uint64_t addr, char *path, size_t size)
 {
 	for (size_t got = 0; got < size;) {
 		size_t step = MIN(4096 - (addr + got) % 4096, size - got);
@@ -141,8 +221,8 @@ static bool env_twin(const struct call_env *env, int fd)
 	const struct place *p = env->ctx;
 	struct statx st;
 
-	return p->s->twins && stat_fd(p->w->tid, fd, &st) &&
-	       makedev(st.stx_dev_major, st.stx_dev_minor) == p->s->twins;
+	return stat_fd(p->w->tid, fd, &st) &&
+	       originfs_is(p->s->fs, makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino) == ORIGINFS_PULLED;
 }
 
 static enum call_pid env_pid(const struct call_env *env, int32_t pid)
@@ -307,6 +387,8 @@ static int gather(struct waiting_call *w, uint8_t *in, size_t *len)
 			}
 			if (io->io == CALL_IO_GET)
 				w->out = w->args[i];
+			if (w->out && !is_there(w->s, w->tid, w->out, io->len))
+				return -EFAULT;
 			*len = io->io == CALL_IO_SET ? io->len : 0;
 			break;
 		case 's':
@@ -314,6 +396,8 @@ static int gather(struct waiting_call *w, uint8_t *in, size_t *len)
 			break;
 		case 't':
 			w->out = w->args[i];
+			if (!is_there(w->s, w->tid, w->out, sizeof(struct stat)))
+				return -EFAULT;
 			continue;
 		default:
 			continue;
@@ -332,7 +416,7 @@ static void translate(struct waiting_call *w, uint64_t args[6], enum call_id *ro
 	memcpy(args, w->args, 6 * sizeof(args[0]));
 	*row = (enum call_id)w->row->id;
 	if (w->row->kinds[0] == 'h')	/* a twin's inode is its handle */
-		args[0] = stat_fd(w->tid, (int)w->args[0], &st) ? st.stx_ino : 0;
+		args[0] = stat_fd(w->tid, (int)w->args[0], &st) ? ORIGINFS_HANDLE(st.stx_ino) : 0;
 	if (w->row->id == CALL_ID_newfstatat)
 		*row = CALL_ID_fstat;
 	if (w->row->id == CALL_ID_pidfd_send_signal) {
@@ -366,33 +450,48 @@ static int ship(struct waiting_call *w, uint64_t blocked, ask_done *done)
 
 /* ---- acts that need no deputy ------------------------------------------------------------------------------- */
 
-/* set-user-id programs: no_new_privs would take their privilege away silently */
+static int refuse_exec(const struct waiting_call *w)
+{
+	log_line(LOG_LEVEL_WARN, "E_SETUID", "process %d may not run a set-user-id program: here it would run without its privilege",
+		 (int)w->pid);
+	return -EPERM;
+}
+
+/* Return: 0: the kernel shall do it; 1: that will be known later; or a negative errno that is the answer */
 static int look_at_exec(struct waiting_call *w)
 {
 	bool at = w->row->id == CALL_ID_execveat;
-	int dirfd = at ? (int)w->args[0] : AT_FDCWD;
+	int dirfd = at ? (int)w->args[0] : AT_FDCWD, rc;
 	AUTO_FD int dir = -1;
-	AUTO_FD int fd = -1;
 	char path[4096], from[64];
-	struct stat st;
 
-	if (read_path(w->s, w, w->args[at], path, sizeof(path)) || !strncmp(path, "/dev/pts", 8))
+	if (read_path(w->s, w, w->args[at], path, sizeof(path)))
 		return 0;	/* the kernel has an error for that */
 	if (dirfd == AT_FDCWD)
 		snprintf(from, sizeof(from), "/proc/%d/cwd", (int)w->tid);
 	else
 		snprintf(from, sizeof(from), "/proc/%d/fd/%d", (int)w->tid, dirfd);
 	dir = open(from, O_PATH | O_CLOEXEC);
-	fd = path[0] ? openat(dir, path, O_PATH | O_CLOEXEC) : dup(dir);
-	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return 0;
-	if (!(st.st_mode & S_ISUID) && (st.st_mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP))
-		return 0;
-	if ((!(st.st_mode & S_ISUID) || st.st_uid == geteuid()) && (!(st.st_mode & S_ISGID) || st.st_gid == getegid()))
-		return 0;
-	log_line(LOG_LEVEL_WARN, "E_SETUID", "process %d may not run %s: it is a set-user-id program, and here it would run without its privilege",
-		 (int)w->pid, path);
-	return -EPERM;
+	rc = dir < 0 ? 0 : execs_look(w->s->execs, dir, path, w->id);
+	if (rc == EXECS_LATER) {
+		w->next = w->s->list;
+		w->s->list = w;
+	}
+	return rc == -EPERM ? refuse_exec(w) : rc;
+}
+
+bool supervisor_looked(struct supervisor *s, uint64_t id, int value)
+{
+	for (struct waiting_call *w = s->list; w; w = w->next)
+		if (w->id == id && w->row->act == CALL_ACT_EXEC) {
+			if (value)
+				answer(s, id, refuse_exec(w));
+			else
+				go_on(s, id);
+			forget(w);
+			return true;
+		}
+	return false;
 }
 
 /* In a user namespace with one id: what changes nothing succeeds, all else is refused */
@@ -457,9 +556,10 @@ static int act(struct waiting_call *w, int64_t *value)
 		*value = ship(w, 0, on_forked);
 		break;
 	case CALL_ACT_EXEC:
-		*value = look_at_exec(w);
-		if (!*value)
-			return 1;
+		rc = look_at_exec(w);
+		if (rc >= 0)
+			return !rc;
+		*value = rc;
 		break;
 	case CALL_ACT_MAKE:
 		*value = find_segment(w);
@@ -490,11 +590,14 @@ void supervisor_handle(struct supervisor *s, const struct seccomp_notif *n)
 	}
 	*w = (struct waiting_call){ .s = s, .id = n->id, .tid = (pid_t)n->pid, .row = call_by_nr(n->data.nr) };
 	memcpy(w->args, n->data.args, sizeof(w->args));
+	s->absent_len = 0;
 	if (w->row)
 		what = w->row->decide(&env, w->args) == CALL_HERE ? 1 : act(w, &value);
 	if (!what)
 		return;
-	if (what > 0)
+	if (touch_later(s, n))
+		;
+	else if (what > 0)
 		go_on(s, n->id);
 	else
 		answer(s, n->id, value);

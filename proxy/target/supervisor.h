@@ -10,7 +10,9 @@
 #define PROXY_TARGET_SUPERVISOR_H
 
 #include "proxy/target/asks.h"
+#include "proxy/target/execs.h"
 #include "proxy/target/kin.h"
+#include "proxy/target/originfs.h"
 #include "proxy/target/receiver.h"
 
 struct waiting_call;
@@ -20,10 +22,14 @@ struct supervisor {
 	struct asks *asks;
 	struct kin *kin;
 	struct receiver *from;		/* where they come from */
-	uint64_t twins;			/* device number of the twins' file system */
+	const struct originfs *fs;	/* where the twins are; NULL: there are none */
 	bool user;			/* mproxy is an ordinary user's: ids can't change */
 	bool no_new_privs;		/* as the program believes */
 	bool denied;			/* a call was refused, and the log says so */
+	struct execs *execs;
+	uint32_t who;			/* its number at the receiver's */
+	uint64_t absent;		/* memory that the call needs, and that isn't there yet */
+	size_t absent_len;
 	struct waiting_call *list;
 };
 
@@ -34,6 +40,9 @@ void supervisor_stop(struct supervisor *s);
 /* A call of the program's was received */
 struct seccomp_notif;
 void supervisor_handle(struct supervisor *s, const struct seccomp_notif *n);
+
+/* Whether exec is refused is known now.  false: it wasn't one of this supervisor's callers */
+bool supervisor_looked(struct supervisor *s, uint64_t id, int value);
 
 /* Callers with a signal to take are let go: those calls are cancelled */
 void supervisor_look(struct supervisor *s);

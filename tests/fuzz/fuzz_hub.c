@@ -64,11 +64,18 @@ static int fake_shmctl(int id, int command, struct shmid_ds *ds UNUSED)
 #define shmctl fake_shmctl
 #include "proxy/deputy/segments.c"
 
+/* Never started here: the world is at its other end */
+void files_run(int hub UNUSED, const char *roots UNUSED)
+{
+	abort();
+}
+
 #define DEPUTIES 3
+#define FILES DEPUTIES		/* in far[]: the file server */
 
 struct world {
 	struct hub *h;
-	int far[DEPUTIES];	/* the deputies' ends */
+	int far[DEPUTIES + 1];	/* the deputies' ends, and the file server's */
 	int session;
 };
 
@@ -90,6 +97,10 @@ static void begin(struct world *w)
 			abort();
 		w->far[i] = sv[1];
 	}
+	if (sock_pair(sv, NULL))
+		abort();
+	w->h->files = (struct one){ .pid = FILE_PID, .sock = sv[0] };
+	w->far[FILES] = sv[1];
 }
 
 static void end(struct world *w)
@@ -102,7 +113,9 @@ static void end(struct world *w)
 		queue_pop(&w->h->after);
 	drop_fd(&w->h->greeting);
 	drop_fd(&w->session);
-	for (int i = 0; i < DEPUTIES; i++)
+	files_left(w->h);
+	free(w->h->files.has);
+	for (int i = 0; i <= FILES; i++)
 		drop_fd(&w->far[i]);
 	pump_free(w->h->pump);
 	if (segments_take(&w->h->segments, &(struct wire_hub_segments){ .ids = { "", 0 } }))
@@ -128,13 +141,18 @@ static void from_keeper(struct world *w, unsigned type, const uint8_t *p, size_t
 
 static void say_as_deputy(struct world *w, unsigned type, const uint8_t *p, size_t len)
 {
-	int which = len ? p[0] % DEPUTIES : 0;
+	int which = len ? p[0] % (DEPUTIES + 1) : 0;
 	uint8_t buf[512];
 	ssize_t n = packed(buf, sizeof(buf), type, p + (len > 0), len - (len > 0));
 	struct one *o;
 
 	if (n > 0 && w->far[which] >= 0 && sock_send(w->far[which], buf, (size_t)n, NULL, 0, 0))
 		return;
+	if (which == FILES) {
+		if (w->h->files.sock >= 0)
+			hear_files(w->h);
+		return;
+	}
 	o = find(w->h, 100 + which);
 	if (o)
 		hear_deputy(w->h, (size_t)(o - w->h->list));
@@ -160,7 +178,7 @@ static void connect_and_say(struct world *w, unsigned type, const uint8_t *p, si
 
 static void pass_time(struct world *w, const uint8_t *p, size_t len)
 {
-	int which = len ? p[0] % DEPUTIES : 0;
+	int which = len ? p[0] % (DEPUTIES + 1) : 0;
 	static uint8_t buf[WIRE_LOCAL_MAX];
 
 	if (len > 1)
@@ -168,6 +186,7 @@ static void pass_time(struct world *w, const uint8_t *p, size_t len)
 	for (size_t i = w->h->n; i-- > 0;)
 		if (i < w->h->n)
 			flush_deputy(&w->h->list[i]);
+	flush_deputy(&w->h->files);
 	if (is_flushed(w->h))
 		tell_after(w->h);
 	answer_unanswered(w->h);
@@ -176,7 +195,7 @@ static void pass_time(struct world *w, const uint8_t *p, size_t len)
 		abort();
 	while (sock_recv(w->session, buf, sizeof(buf), NULL, NULL, 0) > 0)
 		;
-	for (int i = 0; i < DEPUTIES; i++)
+	for (int i = 0; i <= FILES; i++)
 		while (w->far[i] >= 0 && sock_recv(w->far[i], buf, sizeof(buf), NULL, NULL, 0) > 0)
 			;
 }

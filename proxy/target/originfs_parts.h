@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * originfs_parts.h - What the parts of the origin's file system share
+ *
+ *	originfs.c		mounts, and the keeper's side
+ *	originfs_pulled.c	terminals, devices, FIFOs: one node an open file
+ *	originfs_files.c	files and directories: names and what is in them
+ *	originfs_io.c		open files: bytes and locks
+ *
+ * Numbers of nodes: 1 a mount's root; from 2 on those that the program came with, chosen here and bound
+ * at the origin when it goes (originfs_go); from FIRST_FRESH on pulled ones, which are handles; from
+ * FILE_OWN_NODES on the file server's.
+ */
+#ifndef PROXY_TARGET_ORIGINFS_PARTS_H
+#define PROXY_TARGET_ORIGINFS_PARTS_H
+
+#define FUSE_USE_VERSION 35
+#include <fuse_lowlevel.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "common/file.h"
+#include "proxy/target/originfs.h"
+
+#define FIRST_FRESH 0x40000000	/* handles that are made here */
+#define NAME_MOST 64
+#define PULLED_MARK 0x6d6d6967	/* the upper half of a pulled node's inode, where others' inodes are, too */
+
+/* One that is pulled */
+struct node {
+	struct node *next;
+	uint32_t id;
+	char *path;			/* at the origin; what the deputy opens */
+	struct stat st;			/* a regular file's mode, whatever it is there */
+	unsigned opens;
+	uint64_t lookups;
+	bool bound;
+	struct poller {			/* who waits for it: several, if it was opened several times */
+		struct poller *next;
+		struct fuse_pollhandle *ph;
+	} *pollers;
+};
+
+/* One that the program came with: a file it has open, or a directory on the way there */
+struct known {
+	struct known *next;
+	uint64_t id, parent;		/* 0: a root */
+	char *path;			/* at the origin */
+	const struct image_open *open;	/* until originfs_go(); NULL: a directory */
+	uint32_t handle;
+	struct stat st;
+	uint64_t lookups;
+	bool bound;			/* the origin knows it */
+};
+
+/* A POSIX lock that the program has on one of the origin's files */
+struct held_lock {
+	struct held_lock *next;
+	uint64_t node, owner, start, end;	/* @end: the last byte */
+	uint32_t handle;
+	pid_t pid;
+	bool exclusive;
+};
+
+struct mount {
+	struct originfs *o;
+	struct fuse_session *se;
+	uint64_t device;
+	uint64_t root;			/* FUSE's node 1, as the origin knows it; 0: /dev/pts */
+	bool dev;			/* /dev: some names in it are the target's own */
+	char dir[256];
+};
+
+struct originfs {
+	struct mount *mounts;
+	size_t n_mounts;
+	int epoll;
+	struct fuse_buf buf;
+	struct asks *asks;
+	struct node *nodes;
+	struct known *known;
+	struct held_lock *locks;
+	uint64_t next_known;
+	uint32_t next;			/* handle */
+	bool up, leaving;
+	pid_t opener;			/* originfs_open()'s helper, 0: none */
+	const struct image_open *opening;
+};
+
+static inline struct mount *mount_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static inline struct originfs *of(fuse_req_t req)
+{
+	return mount_of(req)->o;
+}
+
+/* ---- originfs.c ------------------------------------------------------------------------------------ */
+
+void originfs_tell_home(struct originfs *o, unsigned type, const void *p, ssize_t len);
+/* What the kernel of a terminal would have said: made again after the signal, if its handler allows that */
+void originfs_put_in_order(fuse_req_t req, pid_t tid);
+bool originfs_is_opener(fuse_req_t req);
+struct known *known_find(struct originfs *o, uint64_t id);
+
+/* ---- originfs_pulled.c ------------------------------------------------------------------------------- */
+
+extern const struct fuse_lowlevel_ops pulled_ops;	/* of /dev/pts */
+struct node *pulled_find(struct originfs *o, fuse_ino_t id);
+void pulled_free_all(struct originfs *o);
+/* A fresh node for a name of the origin's that only a deputy can open.  @st: as it is there */
+void pulled_reply_entry(fuse_req_t req, const char *path, const struct stat *st);
+void pulled_forget(struct originfs *o, fuse_ino_t ino, uint64_t count);
+void pulled_getattr(fuse_req_t req, struct node *n);
+void pulled_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi);
+void pulled_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void pulled_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off, struct fuse_file_info *fi);
+void pulled_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
+void pulled_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* ---- originfs_files.c, originfs_io.c ------------------------------------------------------------------ */
+
+/* A request that waits for its answer from the file server */
+struct file_request {
+	struct mount *m;
+	fuse_req_t req;
+	uint64_t ask, node;
+	pid_t tid;
+	struct fuse_file_info fi;
+	size_t size;
+	bool interrupted;
+	struct held_lock lock;
+};
+
+/* The number that the origin knows a node by */
+static inline uint64_t node_at_home(const struct mount *m, fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID ? m->root : ino;
+}
+
+/* A request with its caller's ids and number; NULL: out of memory, and the caller has its answer */
+struct file_request *file_request(fuse_req_t req, fuse_ino_t node, const struct fuse_file_info *fi);
+/* @done gets the struct file_request, and ends it by file_end() */
+void file_ask(struct file_request *r, enum file_op op, const uint64_t args[6], const void *in, size_t len, ask_done *done);
+void file_end(struct file_request *r);
+void file_fail(struct file_request *r, int64_t value);	/* the negative errno, or a call that a signal interrupted */
+/* What is known without an answer */
+void file_tell(struct originfs *o, enum file_op op, const uint64_t args[6], const void *in, size_t len);
+void file_on_plain(void *ctx, int64_t value, const void *out, size_t len);	/* done: value or errno, no bytes */
+/* The first two words of an entry; -EBADMSG */
+int file_get_entry(const void *out, size_t len, uint64_t *node, struct stat *st, char *path, size_t size) MUST_CHECK;
+void file_reply_entry(struct file_request *r, const void *out, size_t len, bool created);
+int files_bind(struct originfs *o) MUST_CHECK;
+
+extern const struct fuse_lowlevel_ops file_ops;
+void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void io_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
+void io_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void io_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off, struct fuse_file_info *fi);
+void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void io_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void io_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void io_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void io_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi);
+void io_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
+void io_copy(fuse_req_t req, fuse_ino_t in, off_t from, struct fuse_file_info *fi, fuse_ino_t out, off_t to,
+	     struct fuse_file_info *fo, size_t len, int flags);
+void io_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi, unsigned flags,
+	      const void *in, size_t in_size, size_t out_size);
+void io_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
+void io_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock, int sleep);
+void io_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
+
+/* The handle behind a descriptor of the frozen program's: answered to the keeper's own helper only */
+#define ORIGINFS_IOC_HANDLE _IOR('m', 0x6f, uint32_t)
+
+#endif

@@ -572,6 +572,8 @@ static int start(struct deputy *d, const char *text)
 	d->calls = rc ? NULL : calls_new(d);
 	if (!d->calls)
 		return rc ? rc : -ENOMEM;
+	/* a child may have ended while the program was frozen, which didn't catch SIGCHLD: nothing is pending then */
+	d->unreaped = true;
 	d->ppid = getppid();
 	d->parent = d->ppid > 1 ? deputy_above_standard(pidfd_open(d->ppid, 0)) : -1;
 	return deputy_tell(d, WIRE_DEPUTY_UP, buf, wire_put_deputy_up(buf, sizeof(buf), &up), -1);
@@ -589,7 +591,7 @@ static void NORETURN serve(struct deputy *d)
 		bool room = hub_has_room(d);
 		int timeout = -1, n = calls_poll(d->calls, p + 3, (int)ARRAY_SIZE(p) - 3, &timeout);
 
-		if (d->n_dying)		/* their ends make no signal */
+		if (d->n_dying || d->unreaped)	/* what has ended already makes no signal */
 			timeout = timeout < 0 ? DYING_MS : MIN(timeout, DYING_MS);
 		if (!room) {		/* then only for room; what else there is can wait */
 			p[0].fd = -1;

@@ -148,6 +148,8 @@ static int check_one(struct home *h, const struct image *img, struct err *e)
 
 		if (f->ship)
 			continue;
+		if (f->stays && f->path && policy_path(h->o->env->policy, f->path, NULL) == POLICY_ORIGIN)
+			continue;	/* it was asked for here all the time */
 		if (!f->path || policy_path(h->o->env->policy, f->path, NULL) != POLICY_LOCAL)
 			return err_say(e, -EACCES, "the policy doesn't call %s local", f->path ? f->path : "?");
 		if (stat(f->path, &st))

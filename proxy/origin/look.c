@@ -71,10 +71,14 @@ int look_file(struct look *l, const char *path, uint64_t inode, bool deleted, co
 			return i;
 	verdict = policy_path(l->policy, path, &rule);
 	policy_rule_text(rule, decided, sizeof(decided));
-	if (l->moved && verdict == POLICY_ORIGIN) {	/* its keeper, that's us, would have to say what it is */
-		reasons_add(l->why, REASON_ORIGIN_FILE, decided, "the program %s %s, which belongs to the origin",
-			    use, path);
-	} else if (deleted || (stat(path, &st) && verdict != POLICY_SHIP)) {
+	if (l->moved && verdict == POLICY_ORIGIN && !deleted) {
+		/* its keeper, that's us, would have to say what it is.  It can go home, and nowhere else */
+		i = add_file(l, path, &st, false);
+		if (i >= 0)
+			l->img->files[i].stays = 1;
+		return i < 0 ? err_set(e, i, "look at %s", path) : i;
+	}
+	if (deleted || (stat(path, &st) && verdict != POLICY_SHIP)) {
 		reasons_add(l->why, REASON_DELETED_FILE, NULL, "the program %s %s, which has been deleted or replaced",
 			    use, path);
 	} else if (verdict == POLICY_ORIGIN) {
@@ -333,7 +337,8 @@ static int look_exe(struct look *l, struct err *e)
 		path[n - (int)sizeof(gone) + 1] = 0;
 		deleted = true;
 	}
-	look_exe_class(l);
+	if (!l->moved || policy_path(l->policy, path, NULL) != POLICY_ORIGIN)
+		look_exe_class(l);
 	i = look_file(l, path, 0, deleted, "runs", e);
 	if (i < 0)
 		return i;

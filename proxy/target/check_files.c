@@ -336,6 +336,11 @@ static int check_file(struct check *c, size_t index, struct err *e)
 
 	if (!f->path || f->path[0] != '/' || strlen(f->path) >= PATH_MAX)
 		return err_say(e, -EINVAL, "the survey's file %zu has no proper path", index);
+	if (f->stays) {
+		reasons_add(c->why, REASON_ORIGIN_FILE, NULL, "the program runs or maps %s, which belongs to its origin: it can go "
+			    "home, and nowhere else", f->path);
+		return 0;
+	}
 	owner = proc_owner(f->path, c->tree);
 	if (owner == PROC_OTHER)
 		reasons_add(c->why, REASON_SPECIAL_FILE, NULL,
@@ -488,6 +493,9 @@ static int check_file_again(const struct image *tree, const struct image_file *f
 	struct stat st;
 	int rc;
 
+	if (f->stays)
+		return err_say(e, -ESTALE, "the program has just begun to run or map %s, which belongs to its origin: try again",
+			       f->path);
 	if (f->ship || owner == PROC_OWN)
 		return 0;
 	if (owner == PROC_OTHER)

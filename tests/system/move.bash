@@ -33,6 +33,13 @@ row_count() {
 	say stop && ended_with "exit 0" && counted "$OUT" && [ "$(tail -n 1 "$OUT")" = ok ]
 }
 
+# As row_count; and now and then it runs a program of the origin's, which can't move on: then it is asked again
+row_runs_there() {
+	is_built "$1" && start_program hosta "$@" && goes_on && move hostb && goes_on || return
+	until_true move hostc && goes_on && home && goes_on || return
+	say stop && ended_with "exit 0" && counted "$OUT" && [ "$(tail -n 1 "$OUT")" = ok ]
+}
+
 row_count_root() {
 	start_program hosta -u root "$@" && goes_on && tour goes_on || return
 	say stop && ended_with "exit 0" && counted "$OUT" && [ "$(tail -n 1 "$OUT")" = ok ]

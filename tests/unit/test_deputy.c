@@ -65,7 +65,7 @@ static struct keeper {
 } k;
 
 static char deputy_path[4096];
-static bool with_children, in_a_session_of_its_own, on_a_terminal;	/* how begin() starts the next one */
+static bool with_children, with_an_ended_child, in_a_session_of_its_own, on_a_terminal;	/* how begin() starts the next one */
 
 static void on_message(void *ctx, unsigned type, const void *payload, size_t len)
 {
@@ -159,6 +159,18 @@ static void make_children(void)
 		_exit(92);
 }
 
+/* One that nobody has waited for, while SIGCHLD wasn't caught: so none is pending */
+static void make_ended_child(void)
+{
+	siginfo_t si;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(7);
+	if (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT))
+		_exit(94);
+}
+
 /* In the child: standard input and output are the pipes; exec as a migrated program would */
 static void NORETURN become_deputy(int in, int out, int sock, int go)
 {
@@ -171,6 +183,8 @@ static void NORETURN become_deputy(int in, int out, int sock, int go)
 		_exit(90);
 	setup = make_setup(0, 1, null);
 	fcntl(sock, F_SETFD, 0);
+	if (with_an_ended_child)
+		make_ended_child();
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	if (in_a_session_of_its_own)
@@ -554,6 +568,22 @@ static void tell_of(unsigned type, uint32_t status, pid_t pid)
 
 	assert_true(n > 0);
 	assert_int_equal(pump_tell(k.pump, type, buf, (size_t)n), 0);
+}
+
+static void tells_of_who_ended_before(void **state)
+{
+	(void)state;
+	with_an_ended_child = true;
+	begin();
+	with_an_ended_child = false;
+	UNTIL(k.ups);
+	UNTIL(k.nkin == 1);
+	assert_int_equal(k.kin[0].status, 7 << 8);
+	tell_of(WIRE_REAPED, 0, (pid_t)k.kin[0].kin);
+	UNTIL(kill((pid_t)k.kin[0].kin, 0) && errno == ESRCH);
+	assert_int_equal(k.nsignals, 0);
+	ends_with(0, 0);
+	end();
 }
 
 static void reaps(void **state)
@@ -1017,6 +1047,7 @@ int main(void)
 		cmocka_unit_test(forwards_signals),
 		cmocka_unit_test(stops_and_continues),
 		cmocka_unit_test(cannot_stop_when_orphaned),
+		cmocka_unit_test(tells_of_who_ended_before),
 		cmocka_unit_test(reaps),
 		cmocka_unit_test(ends_as_the_program),
 		cmocka_unit_test(ends_after_the_last_byte),

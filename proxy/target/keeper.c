@@ -459,7 +459,7 @@ static int set_up(struct keeper *k, struct err *e)
 		return e->code;
 	k->asks.pump = k->pump;
 	if (k->with->ground->n_mounts) {
-		k->fs = originfs_new(k->with->ground->mounts, k->with->ground->n_mounts, &k->asks, e);
+		k->fs = originfs_new(k->with->ground->mounts, k->with->ground->n_mounts, k->with->user, &k->asks, e);
 		if (!k->fs || ground_furnish(k->with->ground, serve_files, k->fs, e))
 			return e->code;
 	}

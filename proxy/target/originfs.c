@@ -106,19 +106,21 @@ static bool add_root(struct originfs *o, const struct mount *m)
 	}
 	k->id = m->root;
 	k->st = (struct stat){ .st_mode = S_IFDIR | 0777, .st_nlink = 2 };
+	files_show_ids(o, &k->st);
 	k->lookups = 1;
 	k->next = o->known;
 	o->known = k;
 	return true;
 }
 
-struct originfs *originfs_new(const struct originfs_mount *mounts, size_t n, struct asks *asks, struct err *e)
+struct originfs *originfs_new(const struct originfs_mount *mounts, size_t n, bool one_user, struct asks *asks,
+			      struct err *e)
 {
 	struct originfs *o = calloc(1, sizeof(*o));
 	bool ok = o != NULL;
 
 	if (o) {
-		*o = (struct originfs){ .asks = asks, .next = FIRST_FRESH, .next_known = FUSE_ROOT_ID + 1,
+		*o = (struct originfs){ .asks = asks, .one_user = one_user, .next = FIRST_FRESH, .next_known = FUSE_ROOT_ID + 1,
 					.epoll = epoll_create1(EPOLL_CLOEXEC), .mounts = calloc(n, sizeof(*o->mounts)) };
 		ok = o->mounts && o->epoll >= 0;
 	}

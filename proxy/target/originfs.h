@@ -28,8 +28,9 @@ struct originfs_mount {
 
 struct originfs;
 
-/* The descriptors become the file system's */
-struct originfs *originfs_new(const struct originfs_mount *mounts, size_t n, struct asks *asks, struct err *e) MUST_CHECK;
+/* The descriptors become the file system's.  @one_user: there is one uid here, the program's */
+struct originfs *originfs_new(const struct originfs_mount *mounts, size_t n, bool one_user, struct asks *asks,
+			      struct err *e) MUST_CHECK;
 void originfs_free(struct originfs *o);
 int originfs_fd(const struct originfs *o);
 void originfs_hear(struct originfs *o);		/* its fd is readable */

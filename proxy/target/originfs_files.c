@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "common/bytes.h"
 #include "common/log.h"
@@ -107,6 +108,14 @@ static void forget_at_home(struct originfs *o, uint64_t node, uint64_t lookups)
 	file_tell(o, FILE_forget, (uint64_t[6]){ 0 }, buf, sizeof(buf));
 }
 
+void files_show_ids(const struct originfs *o, struct stat *st)
+{
+	if (!o->one_user)
+		return;
+	st->st_uid = geteuid();
+	st->st_gid = getegid();
+}
+
 /* ---- entries ------------------------------------------------------------------------------------------------ */
 
 int file_get_entry(const void *out, size_t len, uint64_t *node, struct stat *st, char *path, size_t size)
@@ -143,6 +152,7 @@ void file_reply_entry(struct file_request *r, const void *out, size_t len, bool 
 		fuse_reply_err(r->req, EIO);
 		return;
 	}
+	files_show_ids(o, &st);
 	if (is_streamed(st.st_mode)) {
 		forget_at_home(o, node, 1);
 		pulled_reply_entry(r->req, path, &st);
@@ -241,6 +251,7 @@ static struct known *known_child(struct originfs *o, struct known *parent, const
 		k->st.st_size = (off_t)open->size;
 		k->st.st_ino = open->inode ? open->inode : k->id;
 	}
+	files_show_ids(o, &k->st);
 	k->next = o->known;
 	return o->known = k;
 }
@@ -404,6 +415,12 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		lookup_known(req, parent, name);
 }
 
+static void reply_attr(fuse_req_t req, struct stat *st)
+{
+	files_show_ids(of(req), st);
+	fuse_reply_attr(req, st, 0);
+}
+
 static void on_attr(void *ctx, int64_t value, const void *out, size_t len)
 {
 	struct file_request *r = ctx;
@@ -414,7 +431,7 @@ static void on_attr(void *ctx, int64_t value, const void *out, size_t len)
 	else if (file_get_stat(out, len, &st))
 		fuse_reply_err(r->req, EIO);
 	else
-		fuse_reply_attr(r->req, &st, 0);
+		reply_attr(r->req, &st);
 	file_end(r);
 }
 

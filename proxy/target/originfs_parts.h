@@ -85,6 +85,7 @@ struct originfs {
 	uint64_t next_known;
 	uint32_t next;			/* handle */
 	bool up, leaving;
+	bool one_user;			/* mproxy is an ordinary user's: other ids can't be shown */
 	pid_t opener;			/* originfs_open()'s helper, 0: none */
 	const struct image_open *opening;
 };
@@ -155,6 +156,8 @@ void file_on_plain(void *ctx, int64_t value, const void *out, size_t len);	/* do
 int file_get_entry(const void *out, size_t len, uint64_t *node, struct stat *st, char *path, size_t size) MUST_CHECK;
 void file_reply_entry(struct file_request *r, const void *out, size_t len, bool created);
 int files_bind(struct originfs *o) MUST_CHECK;
+/* The ids that the program sees.  In a user namespace with one the kernel refuses to write to others' files, whatever we say */
+void files_show_ids(const struct originfs *o, struct stat *st);
 
 extern const struct fuse_lowlevel_ops file_ops;
 void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

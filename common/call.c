@@ -6,6 +6,7 @@
 
 #include <asm/termbits.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sys/syscall.h>
 
@@ -23,6 +24,27 @@ static enum call_place decide_always(const struct call_env *env UNUSED, const ui
 static enum call_place decide_twin(const struct call_env *env, const uint64_t args[6])
 {
 	return env->twin(env, (int)args[0]) ? CALL_ORIGIN : CALL_HERE;
+}
+
+static enum call_place decide_name(const struct call_env *env, const uint64_t args[6])
+{
+	return env->name(env, AT_FDCWD, args[0]) ? CALL_ORIGIN : CALL_HERE;
+}
+
+static enum call_place decide_name_at(const struct call_env *env, const uint64_t args[6])
+{
+	return env->name(env, (int)args[0], args[1]) ? CALL_ORIGIN : CALL_HERE;
+}
+
+/* A path, or with AT_EMPTY_PATH the descriptor itself */
+static enum call_place decide_fstatat(const struct call_env *env, const uint64_t args[6])
+{
+	return args[3] & AT_EMPTY_PATH && env->twin(env, (int)args[0]) ? CALL_ORIGIN : decide_name_at(env, args);
+}
+
+static enum call_place decide_statx(const struct call_env *env, const uint64_t args[6])
+{
+	return args[2] & AT_EMPTY_PATH && env->twin(env, (int)args[0]) ? CALL_ORIGIN : decide_name_at(env, args);
 }
 
 /* Who runs here can be signalled here; a group may have members on both sides, and -1 is everybody */

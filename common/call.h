@@ -22,7 +22,7 @@ enum call_id {
 };
 
 enum call_route { CALL_ROUTE_BOTH, CALL_ROUTE_TRAP, CALL_ROUTE_NONE };
-enum call_act { CALL_ACT_SHIP, CALL_ACT_BOTH, CALL_ACT_FORK, CALL_ACT_EXEC, CALL_ACT_MAKE, CALL_ACT_DENY };
+enum call_act { CALL_ACT_SHIP, CALL_ACT_BOTH, CALL_ACT_FORK, CALL_ACT_EXEC, CALL_ACT_MAKE, CALL_ACT_NAME, CALL_ACT_DENY };
 enum call_place { CALL_HERE, CALL_ORIGIN };	/* whose business a call is */
 
 /* What is known of a pid: CALL_PID_MOVED runs here, CALL_PID_KIN has a stand-in here */
@@ -34,6 +34,7 @@ enum call_pid { CALL_PID_UNKNOWN, CALL_PID_MOVED, CALL_PID_KIN };
  * @twin:	Is this descriptor of the caller's a twin?
  * @pid:	What is this pid?
  * @pid_of:	The pid behind a pidfd of the caller's, or a negative errno
+ * @name:	Does the path at @addr, relative to @dirfd, lead into a directory of the origin's?
  * @peek:	@len bytes of the caller's memory; 0 or -EFAULT
  */
 struct call_env {
@@ -41,6 +42,7 @@ struct call_env {
 	bool (*twin)(const struct call_env *env, int fd);
 	enum call_pid (*pid)(const struct call_env *env, int32_t pid);
 	int (*pid_of)(const struct call_env *env, int pidfd);
+	bool (*name)(const struct call_env *env, int dirfd, uint64_t addr);
 	int (*peek)(const struct call_env *env, uint64_t addr, void *buf, size_t len);
 	void *ctx;
 };

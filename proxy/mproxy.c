@@ -19,6 +19,7 @@
 #include "proxy/daemon/options.h"
 #include "proxy/daemon/places.h"
 #include "common/call.h"
+#include "common/file.h"
 #include "proxy/link/identity.h"
 
 enum { EXIT_FINE, EXIT_FAILED, EXIT_USAGE };
@@ -151,11 +152,15 @@ static int print_calls(void)
 					      [CALL_ROUTE_NONE] = "twins" };
 	static const char *const acts[] = { [CALL_ACT_SHIP] = "at the origin", [CALL_ACT_BOTH] = "on both",
 					    [CALL_ACT_FORK] = "on both",       [CALL_ACT_EXEC] = "here",
+					    [CALL_ACT_MAKE] = "on both",       [CALL_ACT_NAME] = "at the origin",
 					    [CALL_ACT_DENY] = "refused" };
 
 	printf("%-20s%-14s%-15s%s\n", "call", "seen by", "done", "what for");
 	for (size_t i = 0; i < n_calls; i++)
 		printf("%-20s%-14s%-15s%s\n", calls[i].name, routes[calls[i].route], acts[calls[i].act], calls[i].text);
+	puts("\non files of the origin's, through the file system that shows them:");
+	for (size_t i = 0; i < n_file_rows; i++)
+		printf("%-20s%s\n", file_rows[i].name, file_rows[i].text);
 	puts("\nioctls of terminals; others are answered with ENOTTY:");
 	for (size_t i = 0; i < n_call_ioctls; i++)
 		printf("%s%s", call_ioctls[i].name, i + 1 == n_call_ioctls ? "\n" : (i + 1) % 8 ? " " : "\n");

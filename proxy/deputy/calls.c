@@ -21,6 +21,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +32,13 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/call.h"
+#include "common/clock.h"
 #include "common/scope.h"
+#include "common/sock.h"
 #include "proxy/deputy/deputy.h"
 
 #ifndef ERESTARTSYS
@@ -42,6 +47,7 @@
 #define MOST_OUT 65536		/* bytes that one call brings back */
 #define MOST_PENDING 4096	/* calls that wait; then -EAGAIN */
 #define RETRY_MS 50		/* for what poll(2) can't tell: output that drains */
+#define NO_HANDLE UINT32_MAX	/* in polled[]: a helper's socket */
 #define GUARD_US 20000		/* how long a call may block where it can't be asked not to */
 
 struct pending {
@@ -50,6 +56,8 @@ struct pending {
 	uint8_t *in;
 	uint32_t in_len;
 	size_t done;		/* of a write */
+	pid_t helper;		/* opens a FIFO, and waits; 0 */
+	int from_helper;
 	short events;		/* poll(2) for these, 0: try again after RETRY_MS */
 };
 
@@ -217,26 +225,105 @@ static bool try_write(struct calls *c, struct pending *p, struct handle *h, int6
 	return true;
 }
 
-static void do_open(struct calls *c, struct pending *p, int64_t *value)
-{
-	int fd, rc;
+/* ---- open: terminals, devices, FIFOs -------------------------------------------------------------------- */
 
-	if (!p->in_len || p->in[p->in_len - 1]) {
-		*value = -EINVAL;
-		return;
+/*
+ * What no file server can open: those have positions, and don't wait.  @waits: until somebody opens the other end
+ * Return: O_PATH, so that what is opened is what was looked at, or a negative errno
+ */
+static int look_at_special(const char *path, int flags, bool *waits)
+{
+	AUTO_FD int fd = open(path, O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	*waits = S_ISFIFO(st.st_mode) && !(flags & O_NONBLOCK) && (flags & O_ACCMODE) != O_RDWR;
+	return S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISBLK(st.st_mode) ? take_fd(&fd) : -EACCES;
+}
+
+static int open_again(int path, int flags)
+{
+	char name[32];
+	int fd;
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", path);
+	fd = open(name, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* A child waits in open(2), and sends what it got.  It is nobody's who would wait for it: no SIGCHLD (deputy_fork) */
+static int start_helper(struct pending *p, int path)
+{
+	int sv[2], rc = sock_pair(sv, NULL);
+
+	if (rc)
+		return rc;
+	p->helper = (pid_t)syscall(SYS_clone, (unsigned long)CLONE_UNTRACED, NULL, NULL, NULL, 0UL);
+	if (!p->helper) {
+		int fd, code;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fd = open_again(path, (int)p->a[1]);
+		code = fd < 0 ? fd : 0;
+		_exit(sock_send(sv[1], &code, sizeof(code), &fd, fd >= 0, NO_DEADLINE) != 0);
 	}
-	/* never waits: these are terminals */
-	fd = open((const char *)p->in, (int)p->a[1] | O_CLOEXEC | O_NONBLOCK);
-	*value = fd < 0 ? -errno : 0;
-	if (fd < 0)
+	close(sv[1]);
+	if (p->helper < 0) {
+		p->helper = 0;
+		close(sv[0]);
+		return -EAGAIN;
+	}
+	p->from_helper = deputy_above_standard(sv[0]);
+	return 0;
+}
+
+static void end_helper(struct pending *p)
+{
+	if (!p->helper)
 		return;
+	close(p->from_helper);
+	kill(p->helper, SIGKILL);
+	waitpid(p->helper, NULL, __WALL);
+	p->helper = 0;
+}
+
+static int64_t keep_handle(struct calls *c, const struct pending *p, int fd)
+{
+	int rc;
+
 	fd = deputy_above_standard(fd);
 	rc = fcntl(fd, F_SETFL, (int)p->a[1] & ~O_NONBLOCK);
 	rc = rc < 0 ? -errno : handle_add(deputy_handles(c->d), (uint32_t)p->a[2], fd);
-	if (rc) {
+	if (rc)
 		close(fd);
-		*value = rc;
+	return rc;
+}
+
+/* Return: as try() */
+static bool try_open(struct calls *c, struct pending *p, int64_t *value)
+{
+	int flags = (int)p->a[1], fd = -1, nfds = 1, code = -EIO;
+	AUTO_FD int path = -1;
+	bool waits = false;
+	ssize_t n;
+
+	if (p->helper) {
+		n = sock_recv(p->from_helper, &code, sizeof(code), &fd, &nfds, 0);
+		if (n == -EAGAIN)
+			return false;
+		end_helper(p);
+		*value = n != sizeof(code) ? -EIO : code ? code : nfds != 1 ? -EIO : keep_handle(c, p, fd);
+		return true;
 	}
+	*value = -EINVAL;
+	if (!p->in_len || p->in[p->in_len - 1])
+		return true;
+	path = look_at_special((const char *)p->in, flags, &waits);
+	*value = path < 0 ? path : waits ? start_helper(p, path) : open_again(path, flags | O_NONBLOCK);
+	if (*value >= 0 && !waits)
+		*value = keep_handle(c, p, (int)*value);
+	return !waits || *value < 0;
 }
 
 /* ---- everything else: by the row ----------------------------------------------------------------------- */
@@ -342,7 +429,7 @@ static bool try(struct calls *c, struct pending *p)
 		value = h ? ready_now(h->fds[0], (short)p->a[1]) : POLLERR | POLLHUP;
 		break;
 	case CALL_ID_open:
-		do_open(c, p, &value);
+		over = try_open(c, p, &value);
 		break;
 	default:
 		over = try_row(c, p, &value, &out);
@@ -354,6 +441,7 @@ static bool try(struct calls *c, struct pending *p)
 
 static void forget(struct calls *c, size_t i)
 {
+	end_helper(&c->list[i]);
 	free(c->list[i].in);
 	c->list[i] = c->list[--c->n];
 }
@@ -433,8 +521,12 @@ void calls_cancel(struct calls *c, uint64_t id)
 
 void calls_forget(struct calls *c)
 {
-	while (c->n)
+	while (c->n) {
+		if (c->list[c->n - 1].helper)
+			close(c->list[c->n - 1].from_helper);
+		c->list[c->n - 1].helper = 0;
 		forget(c, c->n - 1);
+	}
 	c->n_watches = 0;
 	c->n_polled = 0;
 	c->retry = false;
@@ -495,12 +587,24 @@ static void want(struct calls *c, struct pollfd *p, int most, uint32_t handle, s
 	p[i].events |= events;
 }
 
+static void want_helper(struct calls *c, struct pollfd *p, int most, const struct pending *one)
+{
+	int i = c->n_polled;
+
+	if (i == most || i == (int)ARRAY_SIZE(c->polled))
+		return;
+	c->polled[c->n_polled++] = NO_HANDLE;
+	p[i] = (struct pollfd){ .fd = one->from_helper, .events = POLLIN };
+}
+
 int calls_poll(struct calls *c, struct pollfd *p, int most, int *timeout_ms)
 {
 	c->n_polled = 0;
 	c->retry = false;
 	for (size_t i = 0; i < c->n; i++) {
-		if (c->list[i].events)
+		if (c->list[i].helper)
+			want_helper(c, p, most, &c->list[i]);
+		else if (c->list[i].events)
 			want(c, p, most, (uint32_t)c->list[i].a[0], c->list[i].events);
 		else
 			c->retry = true;
@@ -515,10 +619,11 @@ int calls_poll(struct calls *c, struct pollfd *p, int most, int *timeout_ms)
 void calls_ready(struct calls *c, const struct pollfd *p, int n)
 {
 	for (size_t i = c->n; i-- > 0;) {
-		bool due = !c->list[i].events;
+		bool helped = c->list[i].helper, due = !c->list[i].events && !helped;
 
 		for (int k = 0; k < n && k < c->n_polled && !due; k++)
-			due = p[k].revents && c->polled[k] == (uint32_t)c->list[i].a[0];
+			due = p[k].revents && (helped ? p[k].fd == c->list[i].from_helper
+						      : c->polled[k] == (uint32_t)c->list[i].a[0]);
 		if (due && try(c, &c->list[i]))
 			forget(c, i);
 	}

@@ -172,6 +172,33 @@ enum originfs_what originfs_is(const struct originfs *o, uint64_t device, uint64
 	return ORIGINFS_NOT;
 }
 
+static const struct mount *mount_of_path(const struct originfs *o, const char *path)
+{
+	for (size_t i = 0; i < o->n_mounts; i++) {
+		size_t len = strlen(o->mounts[i].dir);
+
+		if (o->mounts[i].root && !strncmp(path, o->mounts[i].dir, len) && (path[len] == '/' || !path[len]))
+			return &o->mounts[i];
+	}
+	return NULL;
+}
+
+bool originfs_has(const struct originfs *o, const char *path)
+{
+	const struct mount *m = mount_of_path(o, path);
+
+	return m && !(m->dev && files_own_name(path + strlen(m->dir)));
+}
+
+void originfs_show(const struct originfs *o, const char *path, struct stat *st)
+{
+	const struct mount *m = mount_of_path(o, path);
+
+	if (m)
+		st->st_dev = m->device;
+	files_show_ids(o, st);
+}
+
 int originfs_fd(const struct originfs *o)
 {
 	return o ? o->epoll : -1;
@@ -228,13 +255,9 @@ static int name_here(const struct originfs *o, const struct image_open *open, ch
 
 	if (open->kind == OPEN_PULLED)
 		return snprintf(at, size, "%s/%.*s", ORIGINFS_PTS, NAME_MOST - 1, *name ? name : "?") < 0 ? -EINVAL : 0;
-	for (size_t i = 0; i < o->n_mounts; i++) {
-		size_t len = strlen(o->mounts[i].dir);
-
-		if (o->mounts[i].root && !strncmp(path, o->mounts[i].dir, len) && (path[len] == '/' || !path[len]))
-			return snprintf(at, size, "%s", path) >= (int)size ? -ENAMETOOLONG : 0;
-	}
-	return -EACCES;
+	if (!mount_of_path(o, path))
+		return -EACCES;
+	return snprintf(at, size, "%s", path) >= (int)size ? -ENAMETOOLONG : 0;
 }
 
 int originfs_open(struct originfs *o, const struct image_open *open, struct err *e)

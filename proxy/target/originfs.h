@@ -13,6 +13,8 @@
 #ifndef PROXY_TARGET_ORIGINFS_H
 #define PROXY_TARGET_ORIGINFS_H
 
+#include <sys/stat.h>
+
 #include "proxy/image/image.h"
 #include "proxy/target/asks.h"
 
@@ -40,6 +42,11 @@ void originfs_ready(struct originfs *o, uint32_t handle, uint32_t events);	/* IS
 enum originfs_what { ORIGINFS_NOT, ORIGINFS_PULLED, ORIGINFS_FILE };
 enum originfs_what originfs_is(const struct originfs *o, uint64_t device, uint64_t inode);
 #define ORIGINFS_HANDLE(inode) ((uint32_t)(inode))	/* of one that is pulled */
+
+/* Is this absolute path in one of its directories, and not the target's own in /dev? */
+bool originfs_has(const struct originfs *o, const char *path);
+/* @st, of @path at the origin, as the program sees it here */
+void originfs_show(const struct originfs *o, const char *path, struct stat *st);
 
 /* A descriptor of what the origin has open as @open, an OPEN_PULLED or OPEN_ORIGIN.  Serves meanwhile; the caller's */
 int originfs_open(struct originfs *o, const struct image_open *open, struct err *e) MUST_CHECK;

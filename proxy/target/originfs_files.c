@@ -153,7 +153,8 @@ void file_reply_entry(struct file_request *r, const void *out, size_t len, bool 
 		return;
 	}
 	files_show_ids(o, &st);
-	if (is_streamed(st.st_mode)) {
+	/* who makes a FIFO must see one; who looks for its name finds a stream */
+	if (is_streamed(st.st_mode) && !r->made) {
 		forget_at_home(o, node, 1);
 		pulled_reply_entry(r->req, path, &st);
 		return;
@@ -209,6 +210,20 @@ static struct stat stat_of_own(const struct own_name *n)
 {
 	return (struct stat){ .st_ino = OWN_NODES + (uint64_t)(n - own_names), .st_nlink = S_ISDIR(n->type) ? 2 : 1,
 			      .st_mode = n->type | (S_ISREG(n->type) ? 0444 : S_ISDIR(n->type) ? 0755 : 0777) };
+}
+
+bool files_own_name(const char *rest)
+{
+	size_t len;
+
+	rest += strspn(rest, "/");
+	len = strcspn(rest, "/");
+	if (strstr(rest, "..") || !strncmp(rest, "./", 2))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(own_names); i++)
+		if (strlen(own_names[i].name) == len && !strncmp(own_names[i].name, rest, len))
+			return true;
+	return false;
 }
 
 static bool reply_own(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -525,7 +540,12 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-	ask_named(req, parent, name, FILE_mknod, mode, rdev, on_entry);
+	struct file_request *r = file_request(req, parent, NULL);
+
+	if (!r)
+		return;
+	r->made = true;
+	file_ask(r, FILE_mknod, (uint64_t[6]){ r->node, mode, rdev }, name, strlen(name) + 1, on_entry);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)

@@ -133,7 +133,7 @@ struct file_request {
 	pid_t tid;
 	struct fuse_file_info fi;
 	size_t size;
-	bool interrupted;
+	bool interrupted, made;
 	struct held_lock lock;
 };
 
@@ -158,6 +158,9 @@ void file_reply_entry(struct file_request *r, const void *out, size_t len, bool 
 int files_bind(struct originfs *o) MUST_CHECK;
 /* The ids that the program sees.  In a user namespace with one the kernel refuses to write to others' files, whatever we say */
 void files_show_ids(const struct originfs *o, struct stat *st);
+
+/* Does what follows "/dev" begin with one of the target's own names?  ".." and "." may hide anything */
+bool files_own_name(const char *rest);
 
 extern const struct fuse_lowlevel_ops file_ops;
 void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -26,6 +26,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/file.h"
 #include "common/log.h"
 #include "common/scope.h"
 #include "proxy/target/fork.h"
@@ -53,6 +54,7 @@ struct waiting_call {
 	uint64_t args[6];
 	uint64_t out;			/* where the answer's bytes go, 0: nowhere */
 	uint64_t ask;
+	char *name;			/* a path of the origin's, absolute; NULL: the call is about none */
 };
 
 /* ---- the caller ------------------------------------------------------------------------------ */
@@ -204,7 +206,7 @@ static int read_path(struct supervisor *s, const struct waiting_call *w, uint64_
 
 struct place {
 	struct supervisor *s;
-	const struct waiting_call *w;
+	struct waiting_call *w;
 };
 
 /* Without asking the file itself: its file system is ours, and we couldn't answer meanwhile */
@@ -223,6 +225,32 @@ static bool env_twin(const struct call_env *env, int fd)
 
 	return stat_fd(p->w->tid, fd, &st) &&
 	       originfs_is(p->s->fs, makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino) == ORIGINFS_PULLED;
+}
+
+/* As far as the text goes: where links lead to is found out by who walks it */
+static bool env_name(const struct call_env *env, int dirfd, uint64_t addr)
+{
+	const struct place *p = env->ctx;
+	char path[4096], whole[8192];
+	size_t len = 0;
+
+	if (!p->s->fs || read_path(p->s, p->w, addr, path, sizeof(path)) || !path[0])
+		return false;
+	if (path[0] != '/') {
+		int n = dirfd == AT_FDCWD ? procfs_link(p->w->tid, whole, 4096, "cwd")
+					  : procfs_link(p->w->tid, whole, 4096, "fd/%d", dirfd);
+
+		if (n <= 0 || whole[0] != '/')
+			return false;
+		len = strlen(whole);
+		whole[len++] = '/';
+	}
+	snprintf(whole + len, sizeof(whole) - len, "%s", path);
+	if (!originfs_has(p->s->fs, whole))
+		return false;
+	free(p->w->name);
+	p->w->name = strdup(whole);
+	return p->w->name;
 }
 
 static enum call_pid env_pid(const struct call_env *env, int32_t pid)
@@ -271,6 +299,12 @@ static void answer(struct supervisor *s, uint64_t id, int64_t value)
 						     .error = value < 0 ? (int32_t)value : 0 });
 }
 
+static void release(struct waiting_call *w)
+{
+	free(w->name);
+	free(w);
+}
+
 static void forget(struct waiting_call *w)
 {
 	struct waiting_call **at = &w->s->list;
@@ -279,7 +313,7 @@ static void forget(struct waiting_call *w)
 		at = &(*at)->next;
 	if (*at)
 		*at = w->next;
-	free(w);
+	release(w);
 }
 
 /* ---- asked at home ---------------------------------------------------------------------------------------- */
@@ -448,6 +482,99 @@ static int ship(struct waiting_call *w, uint64_t blocked, ask_done *done)
 	return 0;
 }
 
+/* ---- names ----------------------------------------------------------------------------------------------- */
+
+static void to_statx(const struct stat *st, struct statx *x)
+{
+	*x = (struct statx){ .stx_mask = STATX_BASIC_STATS, .stx_blksize = (uint32_t)st->st_blksize,
+			     .stx_nlink = (uint32_t)st->st_nlink, .stx_uid = st->st_uid, .stx_gid = st->st_gid,
+			     .stx_mode = (uint16_t)st->st_mode, .stx_ino = st->st_ino, .stx_size = (uint64_t)st->st_size,
+			     .stx_blocks = (uint64_t)st->st_blocks,
+			     .stx_atime = { .tv_sec = st->st_atim.tv_sec, .tv_nsec = (uint32_t)st->st_atim.tv_nsec },
+			     .stx_mtime = { .tv_sec = st->st_mtim.tv_sec, .tv_nsec = (uint32_t)st->st_mtim.tv_nsec },
+			     .stx_ctime = { .tv_sec = st->st_ctim.tv_sec, .tv_nsec = (uint32_t)st->st_ctim.tv_nsec },
+			     .stx_rdev_major = major(st->st_rdev), .stx_rdev_minor = minor(st->st_rdev),
+			     .stx_dev_major = major(st->st_dev), .stx_dev_minor = minor(st->st_dev) };
+}
+
+static bool follows_links(const struct waiting_call *w)
+{
+	switch (w->row->id) {
+	case CALL_ID_newfstatat:
+		return !(w->args[3] & AT_SYMLINK_NOFOLLOW);
+	case CALL_ID_statx:
+		return !(w->args[2] & AT_SYMLINK_NOFOLLOW);
+	default:
+		return w->row->id != CALL_ID_lstat;
+	}
+}
+
+/* The origin said what that name is.  Return: 0, or a negative errno for the caller */
+static int put_stat(struct waiting_call *w, const void *out, size_t len)
+{
+	struct statx x;
+	struct stat st;
+
+	if (file_get_stat(out, len, &st))
+		return -EIO;
+	originfs_show(w->s->fs, w->name, &st);
+	if (w->row->id != CALL_ID_statx)
+		return write_memory(w->s, w->id, w->tid, w->out, &st, sizeof(st));
+	to_statx(&st, &x);
+	return write_memory(w->s, w->id, w->tid, w->out, &x, sizeof(x));
+}
+
+static void on_name(void *ctx, int64_t value, const void *out, size_t len)
+{
+	struct waiting_call *w = ctx;
+	struct stat st = { 0 };
+
+	if (!value && !file_get_stat(out, len, &st) && S_ISLNK(st.st_mode) && follows_links(w))
+		value = -ELOOP;
+	if (!value)
+		value = put_stat(w, out, len);
+	if (!value || value == -ENOENT || value == -ENOTDIR || value == -ENAMETOOLONG || value == -EFAULT)
+		answer(w->s, w->id, value);
+	else
+		go_on(w->s, w->id);	/* through a link, or what else the kernel here finds out by itself */
+	forget(w);
+}
+
+static int ask_name(struct waiting_call *w, const struct proc_status *st)
+{
+	size_t n = strlen(w->name), need = w->row->id == CALL_ID_statx ? sizeof(struct statx) : sizeof(struct stat);
+	int out = w->row->id == CALL_ID_statx ? 4 : w->row->id == CALL_ID_newfstatat ? 2 : 1;
+
+	if (w->name[n - 1] == '/')
+		return 1;		/* that it be a directory, the kernel sees to */
+	w->out = w->args[out];
+	if (!is_there(w->s, w->tid, w->out, need))
+		return -EFAULT;
+	w->ask = ask_home(w->s->asks, FILE_PID, FILE_ROW + FILE_stat, file_ids(st->uid[3], st->gid[3]), (uint64_t[6]){ 0 },
+			  w->name, n + 1, on_name, w);
+	if (!w->ask)
+		return 1;
+	w->next = w->s->list;
+	w->s->list = w;
+	return 0;
+}
+
+/* A twin's, by its descriptor; or a name.  As act() */
+static int act_name(struct waiting_call *w, uint64_t blocked, int64_t *value)
+{
+	struct proc_status st;
+	int rc;
+
+	if (!w->name) {
+		*value = w->row->id == CALL_ID_statx ? -ENOSYS : ship(w, blocked, on_shipped);
+		return *value ? -1 : 0;
+	}
+	rc = procfs_status(w->tid, w->tid, &st, NULL);
+	rc = rc ? rc : ask_name(w, &st);
+	*value = rc < 0 ? rc : 0;
+	return rc < 0 ? -1 : rc;
+}
+
 /* ---- acts that need no deputy ------------------------------------------------------------------------------- */
 
 static int refuse_exec(const struct waiting_call *w)
@@ -567,6 +694,8 @@ static int act(struct waiting_call *w, int64_t *value)
 			return -1;
 		*value = ship(w, blocked, on_made);
 		break;
+	case CALL_ACT_NAME:
+		return act_name(w, blocked, value);
 	case CALL_ACT_DENY:
 		say_denied(w);
 		*value = -ENOSYS;
@@ -580,7 +709,7 @@ void supervisor_handle(struct supervisor *s, const struct seccomp_notif *n)
 	struct waiting_call *w = calloc(1, sizeof(*w));
 	struct place p = { s, w };
 	struct call_env env = { .self = (int32_t)n->pid, .twin = env_twin, .pid = env_pid, .pid_of = env_pid_of,
-				.peek = env_peek, .ctx = &p };
+				.name = env_name, .peek = env_peek, .ctx = &p };
 	int64_t value = -ENOSYS;
 	int what = -1;
 
@@ -601,7 +730,7 @@ void supervisor_handle(struct supervisor *s, const struct seccomp_notif *n)
 		go_on(s, n->id);
 	else
 		answer(s, n->id, value);
-	free(w);
+	release(w);
 }
 
 void supervisor_look(struct supervisor *s)

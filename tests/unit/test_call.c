@@ -4,6 +4,7 @@
  *
  * In it the caller is process 100, 101 runs here too, 200 has a stand-in, 300 isn't known.
  * Descriptor 5 is a twin, 6 isn't, 99 is closed; 20, 21, 22 are pidfds of 200, 101 and 300.
+ * A name of the origin's is at 0x3000, from anywhere, and one that is the origin's from descriptor 7 at 0x4000.
  * The flags of a fork are at 0x1000, those of a thread at 0x2000; all other memory is bad.
  */
 #include <errno.h>
@@ -45,6 +46,12 @@ static int fake_pid_of(const struct call_env *env UNUSED, int pidfd)
 	return pidfd == 20 ? 200 : pidfd == 21 ? 101 : pidfd == 22 ? 300 : -EBADF;
 }
 
+static bool fake_name(const struct call_env *env UNUSED, int dirfd, uint64_t addr)
+{
+	asked_more = true;
+	return addr == 0x3000 || (addr == 0x4000 && dirfd == 7);
+}
+
 static int fake_peek(const struct call_env *env UNUSED, uint64_t addr, void *buf, size_t len)
 {
 	uint64_t flags = addr == 0x1000 ? CLONE_FLAGS_FORK : CLONE_FLAGS_THREAD;
@@ -61,6 +68,7 @@ static const struct call_env env = {
 	.twin = fake_twin,
 	.pid = fake_pid,
 	.pid_of = fake_pid_of,
+	.name = fake_name,
 	.peek = fake_peek,
 	.ctx = &asked_more,
 };
@@ -146,6 +154,15 @@ static const struct row {
 	{ CALL_ID_newfstatat, CALL_HERE, { PID(-100), 1, 1, 0x1000 }, "AT_FDCWD is no twin" },
 	{ CALL_ID_statx, CALL_ORIGIN, { 5, 1, 0x1000 }, "a twin" },
 	{ CALL_ID_statx, CALL_HERE, { 6, 1, 0x1000 }, "no twin" },
+	{ CALL_ID_newfstatat, CALL_ORIGIN, { PID(-100), 0x3000, 1 }, "a name of the origin's" },
+	{ CALL_ID_newfstatat, CALL_ORIGIN, { 7, 0x4000, 1, 0x100 }, "a name from a directory of the origin's" },
+	{ CALL_ID_newfstatat, CALL_HERE, { PID(-100), 0x4000, 1 }, "the same name from here" },
+	{ CALL_ID_statx, CALL_ORIGIN, { HIGH | 7, 0x4000 }, "a name, with rubbish above the int" },
+	{ CALL_ID_statx, CALL_HERE, { 8, 0x4000 }, "a name from here" },
+	{ CALL_ID_stat, CALL_ORIGIN, { 0x3000, 1 }, "a name of the origin's" },
+	{ CALL_ID_stat, CALL_HERE, { 0x5000, 1 }, "a name from here" },
+	{ CALL_ID_lstat, CALL_ORIGIN, { 0x3000, 1 }, "a name of the origin's" },
+	{ CALL_ID_lstat, CALL_HERE, { 0, 1 }, "no name: the kernel here says EFAULT" },
 
 	{ CALL_ID_io_uring_setup, CALL_ORIGIN, { 8, 1 }, "always" },
 	{ CALL_ID_shmget, CALL_ORIGIN, { 0, 4096, 0600 }, "always" },

@@ -134,7 +134,7 @@ static void masks_are_obeyed(void **state)
 		{ .nr = SYS_clone, .a = { SIGCHLD } },
 		{ .nr = SYS_prctl, .a = { 0x7777777700000000 | PR_GET_NO_NEW_PRIVS } },
 		{ .nr = SYS_prctl, .a = { PR_SET_CHILD_SUBREAPER, 1 } },
-		{ .nr = SYS_newfstatat, .a = { -1, NOWHERE, NOWHERE, 0x1100 } },
+		{ .nr = SYS_newfstatat, .a = { -1, NOWHERE, NOWHERE, 0 } },
 	};
 	static const struct {
 		struct question q;
@@ -143,8 +143,6 @@ static void masks_are_obeyed(void **state)
 		{ { .nr = SYS_ioctl, .a = { -1, 0x5500 } }, EBADF },
 		{ { .nr = SYS_ioctl, .a = { -1, 0x80045430 & ~0xff00 } }, EBADF },
 		{ { .nr = SYS_clone, .a = { 0x10000 } }, EINVAL },
-		{ { .nr = SYS_newfstatat, .a = { -1, NOWHERE, NOWHERE, 0 } }, EFAULT },
-		{ { .nr = SYS_statx, .a = { -1, NOWHERE, 0, 0, NOWHERE } }, EFAULT },
 		{ { .nr = SYS_read, .a = { -1 } }, EBADF },
 		{ { .nr = SYS_write, .a = { -1 } }, EBADF },
 		{ { .nr = SYS_wait4, .a = { -1 } }, ECHILD },

@@ -24,7 +24,7 @@ xxhash.h                 proxy/link/checksum.c
 openssl/                 proxy/link/identity.c proxy/link/tls_accept.c proxy/link/sha256.c
 seccomp.h                proxy/target/filter.c
 sys/capability.h         -
-fuse                     proxy/target/originfs.c
+fuse                     proxy/target/originfs_parts.h
 microhttpd.h             -
 zstd.h                   -
 '

@@ -254,8 +254,9 @@ int64_t files_do_statfs(struct files *f, const struct wire_call *m)
 int64_t files_do_stat(struct files *f, const struct wire_call *m)
 {
 	const char *path = file_name_in(m->in.p, m->in.len), *rest;
-	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+	/* a link that leads out of the root is the target's to follow: EXDEV */
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC | (m->a0 ? O_NOFOLLOW : 0),
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
 	char root[4096];
 	AUTO_FD int at = -1;
 	AUTO_FD int fd = -1;

@@ -98,7 +98,7 @@ void file_on_plain(void *ctx, int64_t value, const void *out UNUSED, size_t len 
 	file_end(r);
 }
 
-static void forget_at_home(struct originfs *o, uint64_t node, uint64_t lookups)
+void file_forget(struct originfs *o, uint64_t node, uint64_t lookups)
 {
 	uint8_t buf[16];
 	struct bytes b = bytes_of(buf, sizeof(buf));
@@ -155,15 +155,14 @@ void file_reply_entry(struct file_request *r, const void *out, size_t len, bool 
 	files_show_ids(o, &st);
 	/* who makes a FIFO must see one; who looks for its name finds a stream */
 	if (is_streamed(st.st_mode) && !r->made) {
-		forget_at_home(o, node, 1);
-		pulled_reply_entry(r->req, path, &st);
+		pulled_reply_entry(r->req, path, &st, node);
 		return;
 	}
 	entry.ino = node;
 	entry.attr = st;
 	rc = created ? fuse_reply_create(r->req, &entry, &r->fi) : fuse_reply_entry(r->req, &entry);
 	if (rc) {		/* the caller was killed */
-		forget_at_home(o, node, 1);
+		file_forget(o, node, 1);
 		if (created)
 			file_tell(o, FILE_release, (uint64_t[6]){ r->fi.fh }, NULL, 0);
 	}
@@ -206,6 +205,14 @@ static const struct own_name *own_by_node(const struct mount *m, fuse_ino_t ino)
 	return m->dev && ino >= OWN_NODES && ino < OWN_NODES + ARRAY_SIZE(own_names) ? &own_names[ino - OWN_NODES] : NULL;
 }
 
+/* By which number the file server knows it; 0: not at all */
+static uint64_t known_at_home(fuse_req_t req, fuse_ino_t ino)
+{
+	struct node *pulled = pulled_find(of(req), ino);
+
+	return own_by_node(mount_of(req), ino) ? 0 : pulled ? pulled->home : node_at_home(mount_of(req), ino);
+}
+
 static struct stat stat_of_own(const struct own_name *n)
 {
 	return (struct stat){ .st_ino = OWN_NODES + (uint64_t)(n - own_names), .st_nlink = S_ISDIR(n->type) ? 2 : 1,
@@ -220,9 +227,11 @@ bool files_own_name(const char *rest)
 	len = strcspn(rest, "/");
 	if (strstr(rest, "..") || !strncmp(rest, "./", 2))
 		return true;
+	/* terminals only look like files here */
 	for (size_t i = 0; i < ARRAY_SIZE(own_names); i++)
 		if (strlen(own_names[i].name) == len && !strncmp(own_names[i].name, rest, len))
-			return true;
+			return strcmp(own_names[i].name, "pts") && strcmp(own_names[i].name, "tty") &&
+			       strcmp(own_names[i].name, "ptmx");
 	return false;
 }
 
@@ -430,10 +439,17 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		lookup_known(req, parent, name);
 }
 
-static void reply_attr(fuse_req_t req, struct stat *st)
+static void reply_attr(fuse_req_t req, uint64_t node, struct stat *st)
 {
+	struct node *pulled = pulled_find(of(req), node);
+
 	files_show_ids(of(req), st);
-	fuse_reply_attr(req, st, 0);
+	if (pulled) {
+		pulled_set_stat(pulled, st);
+		pulled_getattr(req, pulled);
+	} else {
+		fuse_reply_attr(req, st, 0);
+	}
 }
 
 static void on_attr(void *ctx, int64_t value, const void *out, size_t len)
@@ -446,7 +462,7 @@ static void on_attr(void *ctx, int64_t value, const void *out, size_t len)
 	else if (file_get_stat(out, len, &st))
 		fuse_reply_err(r->req, EIO);
 	else
-		reply_attr(r->req, &st);
+		reply_attr(r->req, r->node, &st);
 	file_end(r);
 }
 
@@ -487,16 +503,16 @@ static const struct {
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what, struct fuse_file_info *fi)
 {
+	uint64_t node = known_at_home(req, ino), bits = 0;
 	struct node *pulled = pulled_find(of(req), ino);
 	uint8_t buf[FILE_STAT_LEN];
 	struct file_request *r;
-	uint64_t bits = 0;
 
 	if (pulled && what == FUSE_SET_ATTR_SIZE) {	/* O_TRUNC means nothing to it */
 		pulled_getattr(req, pulled);
 		return;
 	}
-	if (pulled || own_by_node(mount_of(req), ino)) {
+	if (!node) {
 		fuse_reply_err(req, pulled ? ENOSYS : EPERM);
 		return;
 	}
@@ -506,7 +522,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	file_put_stat(buf, st);
 	r = file_request(req, ino, NULL);
 	if (r)
-		file_ask(r, FILE_setattr, (uint64_t[6]){ r->node, fi ? fi->fh : 0, bits }, buf, sizeof(buf), on_attr);
+		file_ask(r, FILE_setattr, (uint64_t[6]){ node, fi && !pulled ? fi->fh : 0, bits }, buf, sizeof(buf), on_attr);
 }
 
 static void on_link(void *ctx, int64_t value, const void *out, size_t len)
@@ -558,6 +574,7 @@ static void op_symlink(fuse_req_t req, const char *to, fuse_ino_t parent, const 
 	ask_two(req, parent, name, to, FILE_symlink, 0, 0, on_entry);
 }
 
+/* A file system must not answer with another node than it was asked about */
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	if (pulled_find(of(req), ino))
@@ -641,9 +658,10 @@ static void on_xattr(void *ctx, int64_t value, const void *out, size_t len)
 
 static void ask_xattr(fuse_req_t req, fuse_ino_t ino, enum file_op op, const char *name, size_t size)
 {
+	uint64_t node = known_at_home(req, ino);
 	struct file_request *r;
 
-	if (pulled_find(of(req), ino) || own_by_node(mount_of(req), ino)) {
+	if (!node) {
 		fuse_reply_err(req, ENODATA);
 		return;
 	}
@@ -651,7 +669,7 @@ static void ask_xattr(fuse_req_t req, fuse_ino_t ino, enum file_op op, const cha
 	if (!r)
 		return;
 	r->size = size;
-	file_ask(r, op, (uint64_t[6]){ r->node, size }, name, strlen(name) + 1, on_xattr);
+	file_ask(r, op, (uint64_t[6]){ node, size }, name, strlen(name) + 1, on_xattr);
 }
 
 /* The kernel asks for capabilities before each write and exec; this mount knows none (nosuid) */
@@ -671,10 +689,11 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	size_t first = strlen(name) + 1;
+	uint64_t node = known_at_home(req, ino);
 	struct file_request *r;
 	AUTO_FREE char *both = malloc(first + size);
 
-	if (!both || first + size > FILE_MOST || pulled_find(of(req), ino) || own_by_node(mount_of(req), ino)) {
+	if (!both || first + size > FILE_MOST || !node) {
 		fuse_reply_err(req, !both ? ENOMEM : first + size > FILE_MOST ? E2BIG : EPERM);
 		return;
 	}
@@ -682,15 +701,17 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 	memcpy(both + first, value, size);
 	r = file_request(req, ino, NULL);
 	if (r)
-		file_ask(r, FILE_setxattr, (uint64_t[6]){ r->node, (uint64_t)flags }, both, first + size, file_on_plain);
+		file_ask(r, FILE_setxattr, (uint64_t[6]){ node, (uint64_t)flags }, both, first + size, file_on_plain);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	if (pulled_find(of(req), ino) || own_by_node(mount_of(req), ino))
-		fuse_reply_err(req, EPERM);
+	uint64_t node = known_at_home(req, ino);
+
+	if (node)
+		ask_named(req, node, name, FILE_removexattr, 0, 0, file_on_plain);
 	else
-		ask_named(req, ino, name, FILE_removexattr, 0, 0, file_on_plain);
+		fuse_reply_err(req, EPERM);
 }
 
 static void op_init(void *userdata UNUSED, struct fuse_conn_info *c)

@@ -33,6 +33,7 @@ struct node {
 	struct node *next;
 	uint32_t id;
 	char *path;			/* at the origin; what the deputy opens */
+	uint64_t home;			/* the file server's number of it, 0: it came otherwise */
 	struct stat st;			/* a regular file's mode, whatever it is there */
 	unsigned opens;
 	uint64_t lookups;
@@ -113,8 +114,9 @@ struct known *known_find(struct originfs *o, uint64_t id);
 extern const struct fuse_lowlevel_ops pulled_ops;	/* of /dev/pts */
 struct node *pulled_find(struct originfs *o, fuse_ino_t id);
 void pulled_free_all(struct originfs *o);
-/* A fresh node for a name of the origin's that only a deputy can open.  @st: as it is there */
-void pulled_reply_entry(fuse_req_t req, const char *path, const struct stat *st);
+/* A fresh node for a name of the origin's that only a deputy can open.  @st: as it is there; @home: one lookup of it */
+void pulled_reply_entry(fuse_req_t req, const char *path, const struct stat *st, uint64_t home);
+void pulled_set_stat(struct node *n, const struct stat *st);
 void pulled_forget(struct originfs *o, fuse_ino_t ino, uint64_t count);
 void pulled_getattr(fuse_req_t req, struct node *n);
 void pulled_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi);
@@ -149,6 +151,7 @@ struct file_request *file_request(fuse_req_t req, fuse_ino_t node, const struct 
 void file_ask(struct file_request *r, enum file_op op, const uint64_t args[6], const void *in, size_t len, ask_done *done);
 void file_end(struct file_request *r);
 void file_fail(struct file_request *r, int64_t value);	/* the negative errno, or a call that a signal interrupted */
+void file_forget(struct originfs *o, uint64_t node, uint64_t lookups);	/* at home */
 /* What is known without an answer */
 void file_tell(struct originfs *o, enum file_op op, const uint64_t args[6], const void *in, size_t len);
 void file_on_plain(void *ctx, int64_t value, const void *out, size_t len);	/* done: value or errno, no bytes */

@@ -85,6 +85,8 @@ static void drop_if_unused(struct originfs *o, struct node *n)
 	if (*at)
 		*at = n->next;
 	forget_pollers(n, false);
+	if (n->home)
+		file_forget(o, n->home, 1);
 	free(n->path);
 	free(n);
 }
@@ -93,6 +95,7 @@ void pulled_free_all(struct originfs *o)
 {
 	while (o->nodes) {
 		o->nodes->lookups = o->nodes->opens = 0;
+		o->nodes->home = 0;	/* the next keeper begins anew */
 		drop_if_unused(o, o->nodes);
 	}
 }
@@ -269,15 +272,23 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	reply_entry(req, n, 0);
 }
 
-void pulled_reply_entry(fuse_req_t req, const char *path, const struct stat *st)
+void pulled_set_stat(struct node *n, const struct stat *st)
+{
+	n->st = *st;
+	n->st.st_mode = S_IFREG | (st->st_mode & 07777);
+	n->st.st_size = 0;
+}
+
+void pulled_reply_entry(fuse_req_t req, const char *path, const struct stat *st, uint64_t home)
 {
 	struct originfs *o = of(req);
 	struct node *n = make(o, o->next++, path);
 
 	if (n) {
-		n->st = *st;
-		n->st.st_mode = S_IFREG | (st->st_mode & 07777);
-		n->st.st_size = 0;
+		n->home = home;
+		pulled_set_stat(n, st);
+	} else {
+		file_forget(o, home, 1);
 	}
 	reply_entry(req, n, 0);
 }

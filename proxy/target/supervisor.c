@@ -527,10 +527,7 @@ static int put_stat(struct waiting_call *w, const void *out, size_t len)
 static void on_name(void *ctx, int64_t value, const void *out, size_t len)
 {
 	struct waiting_call *w = ctx;
-	struct stat st = { 0 };
 
-	if (!value && !file_get_stat(out, len, &st) && S_ISLNK(st.st_mode) && follows_links(w))
-		value = -ELOOP;
 	if (!value)
 		value = put_stat(w, out, len);
 	if (!value || value == -ENOENT || value == -ENOTDIR || value == -ENAMETOOLONG || value == -EFAULT)
@@ -550,8 +547,8 @@ static int ask_name(struct waiting_call *w, const struct proc_status *st)
 	w->out = w->args[out];
 	if (!is_there(w->s, w->tid, w->out, need))
 		return -EFAULT;
-	w->ask = ask_home(w->s->asks, FILE_PID, FILE_ROW + FILE_stat, file_ids(st->uid[3], st->gid[3]), (uint64_t[6]){ 0 },
-			  w->name, n + 1, on_name, w);
+	w->ask = ask_home(w->s->asks, FILE_PID, FILE_ROW + FILE_stat, file_ids(st->uid[3], st->gid[3]),
+			  (uint64_t[6]){ !follows_links(w) }, w->name, n + 1, on_name, w);
 	if (!w->ask)
 		return 1;
 	w->next = w->s->list;

@@ -23,7 +23,7 @@
 
 enum where { ANYWHERE, TERMINAL };
 
-static char text[8], path_long[5000];
+static char text[8], path_long[5000], origins_long[5000];
 static siginfo_t info = { .si_code = SI_QUEUE };
 static int pipe_fd, file_fd, minus_five = -5, nobody = NOBODY;
 static uint64_t bad_flags[8] = { CLONE_SIGHAND, 0, 0, 0, SIGCHLD };	/* struct clone_args, which musl doesn't know */
@@ -122,6 +122,58 @@ static const struct row {
 	R(statx, EBADF, SHUT, P(""), AT_EMPTY_PATH, 0x100, P(path_long))
 	R(statx, EFAULT, FILE_FD, P(""), AT_EMPTY_PATH, 0x100, NOWHERE)
 
+	R(stat, EFAULT, NOWHERE, P(text))
+	R(stat, EFAULT, P("/"), NOWHERE)
+	R(stat, ENOENT, P(""), P(text))
+	R(stat, ENAMETOOLONG, P(path_long), P(text))
+	R(lstat, EFAULT, NOWHERE, P(text))
+	R(lstat, ENOTDIR, P("/etc/passwd/x"), P(text))
+
+	/* names of the origin's */
+#define ORIGINS "/var/tmp/v_calls.none"
+	R(stat, EFAULT, P("/tmp"), NOWHERE)
+	R(stat, ENOENT, P(ORIGINS), P(text))
+	R(stat, ENOENT, P(ORIGINS "/"), P(text))
+	R(stat, ENOENT, P("/tmp/../tmp/v_calls.none"), P(text))
+	R(lstat, EFAULT, P("/tmp"), NOWHERE)
+	R(lstat, ENOENT, P(ORIGINS), P(text))
+	R(newfstatat, EFAULT, AT_FDCWD, P("/tmp"), NOWHERE, 0)
+	R(newfstatat, ENOENT, AT_FDCWD, P(ORIGINS), P(text), AT_SYMLINK_NOFOLLOW)
+	R(newfstatat, ENOTDIR, FILE_FD, P("x"), P(text), 0)
+	R(newfstatat, EBADF, SHUT, P("x"), P(text), 0)
+	R(newfstatat, EINVAL, AT_FDCWD, P("/tmp"), P(text), 0x40000000)
+	R(statx, EFAULT, AT_FDCWD, P("/tmp"), 0, 0x7ff, NOWHERE)
+	R(statx, ENOENT, AT_FDCWD, P(ORIGINS), 0, 0x7ff, P(path_long))
+	R(open, ENOENT, P(ORIGINS), O_RDONLY)
+	R(open, EISDIR, P("/tmp"), O_WRONLY)
+	R(open, EEXIST, P("/tmp"), O_CREAT | O_EXCL | O_WRONLY, 0600)
+	R(openat, ENAMETOOLONG, AT_FDCWD, P(origins_long), O_RDONLY, 0)
+	R(openat, EFAULT, AT_FDCWD, NOWHERE, O_RDONLY, 0)
+	R(access, ENOENT, P(ORIGINS), R_OK)
+	R(readlink, ENOENT, P(ORIGINS), P(text), 8)
+	R(readlink, EINVAL, P("/tmp"), P(text), 8)
+	R(unlink, ENOENT, P(ORIGINS))
+	R(rmdir, ENOENT, P(ORIGINS))
+	R(rmdir, ENOTDIR, P("/etc/passwd"))
+	R(mkdir, EEXIST, P("/tmp"), 0700)
+	R(mkdir, ENOENT, P(ORIGINS "/x"), 0700)
+	R(rename, ENOENT, P(ORIGINS), P("/var/tmp/v_calls.other"))
+	R(link, ENOENT, P(ORIGINS), P("/var/tmp/v_calls.other"))
+	R(symlink, EEXIST, P("x"), P("/tmp"))
+	R(symlink, ENOENT, P("x"), P(ORIGINS "/x"))
+	R(chmod, ENOENT, P(ORIGINS), 0600)
+	R(chown, ENOENT, P(ORIGINS), 0, 0)
+	R(truncate, ENOENT, P(ORIGINS), 0)
+	R(truncate, EISDIR, P("/tmp"), 0)
+	R(utimensat, ENOENT, AT_FDCWD, P(ORIGINS), 0, 0)
+	R(mknod, EEXIST, P("/tmp"), 0010600, 0)
+	R(statfs, ENOENT, P(ORIGINS), P(path_long))
+	R(chdir, ENOENT, P(ORIGINS))
+	R(getxattr, ENOENT, P(ORIGINS), P("user.x"), P(text), 1)
+	R(inotify_add_watch, EBADF, SHUT, P("/tmp"), 1)
+	R(execve, ENOENT, P(ORIGINS), 0, 0)
+	R(execve, EACCES, P("/tmp"), 0, 0)
+
 	R(shmget, EINVAL, 0, 0, 0600)
 	R(shmget, ENOENT, 0x51500003, 0, 0)
 	R(shmget, EINVAL, 0x51500003, 0, 01600)
@@ -197,7 +249,7 @@ static void check_complete(void)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-		bool has = numbers[i] == SYS_open || numbers[i] == SYS_poll;
+		bool has = numbers[i] == SYS_poll;
 
 		for (size_t k = 0; k < ARRAY_SIZE(rows); k++)
 			has |= rows[k].nr == numbers[i];
@@ -212,6 +264,8 @@ int main(void)
 	int ends[2], bad = 0;
 
 	memset(path_long, 'x', sizeof(path_long) - 1);
+	memset(origins_long, 'x', sizeof(origins_long) - 1);
+	memcpy(origins_long, "/tmp/", 5);
 	file_fd = open("/etc/passwd", O_RDONLY);
 	CHECK(file_fd >= 0 && !pipe(ends), "set up");
 	pipe_fd = ends[0];

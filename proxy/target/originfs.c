@@ -194,7 +194,8 @@ void originfs_show(const struct originfs *o, const char *path, struct stat *st)
 {
 	const struct mount *m = mount_of_path(o, path);
 
-	if (m)
+	/* of a stream fstat(2) is the deputy's answer, and the two must agree: ttyname(3) */
+	if (m && !files_is_streamed(st->st_mode))
 		st->st_dev = m->device;
 	files_show_ids(o, st);
 }

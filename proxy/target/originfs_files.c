@@ -134,7 +134,7 @@ int file_get_entry(const void *out, size_t len, uint64_t *node, struct stat *st,
 	return 0;
 }
 
-static bool is_streamed(mode_t mode)
+bool files_is_streamed(mode_t mode)
 {
 	return S_ISCHR(mode) || S_ISBLK(mode) || S_ISFIFO(mode);
 }
@@ -154,7 +154,7 @@ void file_reply_entry(struct file_request *r, const void *out, size_t len, bool 
 	}
 	files_show_ids(o, &st);
 	/* who makes a FIFO must see one; who looks for its name finds a stream */
-	if (is_streamed(st.st_mode) && !r->made) {
+	if (files_is_streamed(st.st_mode) && !r->made) {
 		pulled_reply_entry(r->req, path, &st, node);
 		return;
 	}

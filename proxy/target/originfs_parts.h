@@ -159,6 +159,7 @@ void file_on_plain(void *ctx, int64_t value, const void *out, size_t len);	/* do
 int file_get_entry(const void *out, size_t len, uint64_t *node, struct stat *st, char *path, size_t size) MUST_CHECK;
 void file_reply_entry(struct file_request *r, const void *out, size_t len, bool created);
 int files_bind(struct originfs *o) MUST_CHECK;
+bool files_is_streamed(mode_t mode);	/* neither file, directory, link nor socket */
 /* The ids that the program sees.  In a user namespace with one the kernel refuses to write to others' files, whatever we say */
 void files_show_ids(const struct originfs *o, struct stat *st);
 

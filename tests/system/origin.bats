@@ -101,7 +101,7 @@ LIST="find . -printf '%P %y %m %s %l %n\n' | sort; find . -type f -exec sha256su
 	away
 	run_away 'mkdir t && cd t && cp -r /usr/include/linux/netfilter . && ln -s netfilter link && ln netfilter/x_tables.h hard &&
 		mkfifo pipe && mkdir -m 2711 odd && touch -d "2001-02-03 04:05:06.789" odd/old && : >"odd/a
-b" && dd if=/dev/zero of=sparse bs=1 count=1 seek=1000000 2>&1 | tail -n 0 && cd .. && mkdir t.cp t.tar && cp -a t/. t.cp && tar -C t -c . | tar -C t.tar -x'
+b" && dd if=/dev/zero of=sparse bs=1 count=1 seek=1000000 2>&1 | tail -n 0 && cd .. && mkdir t.cp t.tar && cp -a t/. t.cp && tar -C t -c . | tar -C t.tar -xp'
 	for dir in t t.cp t.tar; do
 		same "cd $dir && $LIST; cd .."
 	done
@@ -180,7 +180,7 @@ b" && dd if=/dev/zero of=sparse bs=1 count=1 seek=1000000 2>&1 | tail -n 0 && cd
 @test "devices: zero, full, a pty by script, and what they look like" {
 	away
 	same 'dd if=/dev/zero bs=64k count=16 2>/dev/null | sha256sum; for d in null zero full random tty ptmx; do test -c /dev/$d && echo $d; done
-		(echo x >/dev/full) 2>/dev/null || echo full; head -c 5 /dev/urandom | wc -c; test -d /dev/fd && ls -ld /dev/stdin | grep -c /proc/self'
+		(echo x >/dev/full) 2>/dev/null || echo full; head -c 5 /dev/urandom | wc -c; test -d /dev/fd/. && echo fd'
 	run_away 'script -qec "stty size; tty" /dev/null </dev/null | tr -d "\r"'
 	[[ $SAID == *"/dev/pts/"* ]]
 	comes_home

@@ -54,7 +54,7 @@ struct waiting_call {
 	uint64_t args[6];
 	uint64_t out;			/* where the answer's bytes go, 0: nowhere */
 	uint64_t ask;
-	char *name;			/* a path of the origin's, absolute; NULL: the call is about none */
+	char *name;			/* a path of the origin's, absolute, or what is exec'ed; NULL: the call is about none */
 };
 
 /* ---- the caller ------------------------------------------------------------------------------ */
@@ -497,6 +497,22 @@ static void to_statx(const struct stat *st, struct statx *x)
 			     .stx_dev_major = major(st->st_dev), .stx_dev_minor = minor(st->st_dev) };
 }
 
+#define STAT_FLAGS (AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH)
+
+/* Flags that make no sense are the kernel's to refuse */
+static bool makes_sense(const struct waiting_call *w)
+{
+	switch (w->row->id) {
+	case CALL_ID_newfstatat:
+		return !((uint32_t)w->args[3] & ~(uint32_t)STAT_FLAGS);
+	case CALL_ID_statx:
+		return !((uint32_t)w->args[2] & ~(uint32_t)(STAT_FLAGS | AT_STATX_SYNC_TYPE)) &&
+		       !((uint32_t)w->args[3] & STATX__RESERVED);
+	default:
+		return true;
+	}
+}
+
 static bool follows_links(const struct waiting_call *w)
 {
 	switch (w->row->id) {
@@ -542,7 +558,7 @@ static int ask_name(struct waiting_call *w, const struct proc_status *st)
 	size_t n = strlen(w->name), need = w->row->id == CALL_ID_statx ? sizeof(struct statx) : sizeof(struct stat);
 	int out = w->row->id == CALL_ID_statx ? 4 : w->row->id == CALL_ID_newfstatat ? 2 : 1;
 
-	if (w->name[n - 1] == '/')
+	if (w->name[n - 1] == '/' || !makes_sense(w))
 		return 1;		/* that it be a directory, the kernel sees to */
 	w->out = w->args[out];
 	if (!is_there(w->s, w->tid, w->out, need))
@@ -576,8 +592,8 @@ static int act_name(struct waiting_call *w, uint64_t blocked, int64_t *value)
 
 static int refuse_exec(const struct waiting_call *w)
 {
-	log_line(LOG_LEVEL_WARN, "E_SETUID", "process %d may not run a set-user-id program: here it would run without its privilege",
-		 (int)w->pid);
+	log_line(LOG_LEVEL_WARN, "E_SETUID", "process %d may not run %s: it is a set-user-id program, and here it would run without its privilege",
+		 (int)w->pid, w->name ? w->name : "?");
 	return -EPERM;
 }
 
@@ -596,6 +612,7 @@ static int look_at_exec(struct waiting_call *w)
 	else
 		snprintf(from, sizeof(from), "/proc/%d/fd/%d", (int)w->tid, dirfd);
 	dir = open(from, O_PATH | O_CLOEXEC);
+	w->name = strdup(path);
 	rc = dir < 0 ? 0 : execs_look(w->s->execs, dir, path, w->id);
 	if (rc == EXECS_LATER) {
 		w->next = w->s->list;

@@ -154,7 +154,6 @@ static const struct row {
 	R(readlink, EINVAL, P("/tmp"), P(text), 8)
 	R(unlink, ENOENT, P(ORIGINS))
 	R(rmdir, ENOENT, P(ORIGINS))
-	R(rmdir, ENOTDIR, P("/etc/passwd"))
 	R(mkdir, EEXIST, P("/tmp"), 0700)
 	R(mkdir, ENOENT, P(ORIGINS "/x"), 0700)
 	R(rename, ENOENT, P(ORIGINS), P("/var/tmp/v_calls.other"))

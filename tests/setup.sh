@@ -42,6 +42,12 @@ check      musl-tools             program musl-gcc
 check      golang-go              program go
 check      nodejs                 program node
 check      strace                 program strace
+check      nano                   program nano
+check      less                   program less
+check      vim                    program vim
+check      expect                 program expect
+check      git                    program git
+check      rsync                  program rsync
 check      socat                  program socat
 check      openssl                program openssl
 check      curl                   program curl

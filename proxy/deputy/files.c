@@ -29,6 +29,8 @@
 
 #define RETRY_MS 10		/* how often a lock that somebody at the origin has is tried again */
 
+#define BREAKING_MS 100		/* how often it's looked whether a lease is overdue */
+
 #ifndef ERESTARTSYS
 #define ERESTARTSYS 512
 #endif
@@ -101,6 +103,17 @@ static void tell_result(struct files *f, uint64_t id, int64_t value)
 	n = n < 0 ? n : wire_pack(f->buf, sizeof(f->buf), WIRE_RESULT, 0, f->in, (size_t)n);
 	if (n < 0 || sock_send(f->hub, f->buf, (size_t)n, NULL, 0, NO_DEADLINE))
 		_exit(0);	/* without the hub there is nobody to serve */
+}
+
+void files_tell_changed(struct files *f, const struct file_open *o, bool others)
+{
+	struct wire_changed m = { .node = o->node, .inode = o->inode, .others = others };
+	uint8_t payload[32], buf[64];
+	ssize_t n = wire_put_changed(payload, sizeof(payload), &m);
+
+	n = n < 0 ? n : wire_pack(buf, sizeof(buf), WIRE_CHANGED, 0, payload, (size_t)n);
+	if (n < 0 || sock_send(f->hub, buf, (size_t)n, NULL, 0, NO_DEADLINE))
+		_exit(0);
 }
 
 static void retry_waits(struct files *f)
@@ -225,6 +238,7 @@ void files_run(int hub, const char *roots)
 	if (!f)
 		_exit(EXIT_BROKEN);
 	f->hub = hub;
+	f->lease_signals = leases_open();
 	f->roots = strdup(roots ? roots : "");
 	(void)prctl(PR_SET_NAME, "mdeputy-files");
 	deputy_set_limits();
@@ -232,12 +246,16 @@ void files_run(int hub, const char *roots)
 	if (!f->roots || chdir("/"))
 		_exit(EXIT_BROKEN);
 	for (;;) {
-		struct pollfd p = { .fd = hub, .events = POLLIN };
+		struct pollfd p[] = { { .fd = hub, .events = POLLIN }, { .fd = f->lease_signals, .events = POLLIN } };
 
-		if (poll(&p, 1, f->waits ? RETRY_MS : -1) < 0)
+		if (poll(p, 2, f->waits ? RETRY_MS : f->breaking ? BREAKING_MS : -1) < 0)
 			continue;
-		if (p.revents)
+		if (p[1].revents)
+			leases_hear(f);
+		if (p[0].revents)
 			hear(f);
+		if (f->breaking)
+			leases_overdue(f);
 		retry_waits(f);
 	}
 }

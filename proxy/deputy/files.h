@@ -5,6 +5,7 @@
  *	files.c		its process: requests, credentials, what waits
  *	files_nodes.c	what the target knows: nodes and open files
  *	files_ops.c	one function an operation of common/file.def
+ *	files_leases.c	what of them may be cached
  *	files_locks.c	locks, held for the program against the origin's processes
  */
 #ifndef DEPUTY_FILES_H
@@ -34,6 +35,11 @@ struct file_open {			/* a handle */
 	uint32_t id;
 	int fd;				/* -1: free */
 	bool shared;			/* the program had it open before it moved: its position is others' too */
+	bool leased;
+	int64_t breaking;		/* its lease goes at this time at the latest, 0: nobody wants it */
+	uint64_t node;			/* as the target calls it */
+	dev_t device;
+	ino_t inode;
 };
 
 #define FILES_BUCKETS 8192
@@ -67,6 +73,8 @@ struct files {
 		struct file_wait *next;
 		struct wire_call call;
 	} *waits;
+	int lease_signals;		/* a signalfd */
+	bool breaking;			/* a lease has a time */
 	uid_t uid;			/* as whom we work now, when we are root */
 	gid_t gid;
 	size_t out_len;			/* of the answer */
@@ -79,6 +87,17 @@ bool files_is_root(const struct files *f, const char *path);
 /* The root that @path lies in, or is; and the rest of it.  NULL: it isn't served */
 const char *files_split(const struct files *f, const char *path, char *root, size_t size);
 
+void files_tell_changed(struct files *f, const struct file_open *o, bool others);
+
+/* ---- files_leases.c --------------------------------------------------------------------------------------- */
+
+int leases_open(void) MUST_CHECK;	/* a signalfd */
+bool lease_take(struct file_open *o, uint64_t node, const struct stat *st);
+void leases_give_way(struct files *f, const struct stat *st, bool writes);
+void leases_hear(struct files *f);
+void leases_overdue(struct files *f);
+void leases_drop_all(struct files *f);
+
 /* One function an operation: a value, a negative errno, or FILES_WAITS; what it brings is in f->out */
 typedef int64_t file_do(struct files *f, const struct wire_call *m);
 
@@ -88,5 +107,6 @@ typedef int64_t file_do(struct files *f, const struct wire_call *m);
 #include "common/file.def"
 #undef FILE_OP
 void files_forget_locks(struct files *f);
+void files_forget_fd(struct files *f, int fd);		/* its locks: it's about to be closed */
 
 #endif

@@ -3,8 +3,9 @@
  * files_locks.c - Locks that the program holds on the origin's files
  *
  * POSIX locks belong to processes, and all of the program's are this one here.  So each owner that the
- * target's kernel names has an open file description of its own for a file, and open file description locks
- * (fcntl(2)) on it: they conflict with each other, and with the locks of the origin's processes.
+ * target's kernel names has an open file description for a file, and open file description locks (fcntl(2)) on
+ * it: they conflict with each other, and with the locks of the origin's processes.  The first owner has the
+ * handle's own, so that its lease can stay; others one that is opened for the purpose.
  *
  * flock(2) belongs to the open file description already.
  */
@@ -24,8 +25,8 @@ struct file_lock {
 	uint64_t owner;
 	dev_t device;
 	ino_t inode;
-	int fd;				/* for its locks only */
-	bool writes;			/* it may have write locks */
+	int fd;				/* its own, for locks only, or the handle's */
+	bool own;
 };
 
 static struct file_lock *find(struct files *f, uint64_t owner, const struct stat *st)
@@ -36,19 +37,23 @@ static struct file_lock *find(struct files *f, uint64_t owner, const struct stat
 	return NULL;
 }
 
-/* A description of its own of what @fd is.  Writing, if that may be; its locks stay when it must be opened anew */
-static int open_again(int fd, bool *writes)
+/* A description of its own of what @fd is: for writing, if that may be */
+static int open_again(int fd)
 {
 	char path[32];
 	int flags = fcntl(fd, F_GETFL), again;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	again = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-	*writes = again >= 0;
-	if (again >= 0 || flags < 0)
-		return again;
-	*writes = (flags & O_ACCMODE) != O_RDONLY;
-	return open(path, (flags & O_ACCMODE) | O_CLOEXEC | O_NONBLOCK);
+	return again >= 0 || flags < 0 ? again : open(path, (flags & O_ACCMODE) | O_CLOEXEC | O_NONBLOCK);
+}
+
+static bool is_used(const struct files *f, int fd)
+{
+	for (const struct file_lock *l = f->locks; l; l = l->next)
+		if (l->fd == fd)
+			return true;
+	return false;
 }
 
 static struct file_lock *make(struct files *f, uint64_t owner, const struct file_open *o, const struct stat *st)
@@ -57,8 +62,12 @@ static struct file_lock *make(struct files *f, uint64_t owner, const struct file
 
 	if (!l)
 		return NULL;
-	*l = (struct file_lock){ f->locks, owner, st->st_dev, st->st_ino, -1, false };
-	l->fd = open_again(o->fd, &l->writes);
+	*l = (struct file_lock){ f->locks, owner, st->st_dev, st->st_ino, o->fd, false };
+	if ((fcntl(o->fd, F_GETFL) & O_ACCMODE) != O_RDWR || is_used(f, o->fd)) {
+		leases_give_way(f, st, true);
+		l->fd = open_again(o->fd);
+		l->own = true;
+	}
 	if (l->fd < 0) {
 		free(l);
 		return NULL;
@@ -128,11 +137,25 @@ int64_t files_do_flock(struct files *f, const struct wire_call *m)
 
 static void drop(struct file_lock **at)
 {
+	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 	struct file_lock *l = *at;
 
 	*at = l->next;
-	close(l->fd);
+	if (l->own)
+		close(l->fd);
+	else
+		(void)fcntl(l->fd, F_OFD_SETLK, &all);
 	free(l);
+}
+
+/* The handle goes, and its description */
+void files_forget_fd(struct files *f, int fd)
+{
+	for (struct file_lock **at = &f->locks; *at;)
+		if ((*at)->fd == fd)
+			drop(at);
+		else
+			at = &(*at)->next;
 }
 
 int64_t files_do_flush(struct files *f, const struct wire_call *m)

@@ -117,6 +117,6 @@ int open_add(struct file_nodes *n, uint32_t id, int fd, bool shared)
 		n->opens = more;
 		n->size = size;
 	}
-	n->opens[n->n_opens++] = (struct file_open){ id, fd, shared };
+	n->opens[n->n_opens++] = (struct file_open){ .id = id, .fd = fd, .shared = shared };
 	return 0;
 }

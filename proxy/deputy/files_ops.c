@@ -104,6 +104,7 @@ static int64_t give_entry(struct files *f, int at, const char *name)
 
 int64_t files_do_begin(struct files *f, const struct wire_call *m UNUSED)
 {
+	leases_drop_all(f);
 	nodes_forget_all(&f->nodes);
 	files_forget_locks(f);
 	return 0;
@@ -203,6 +204,8 @@ int64_t files_do_setattr(struct files *f, const struct wire_call *m)
 		return own_errno();
 	if (what & FILE_SET_MODE && (S_ISLNK(node->type) || chmod(name_of_fd(node->fd).text, to.st_mode & 07777)))
 		return S_ISLNK(node->type) ? -EOPNOTSUPP : own_errno();
+	if (what & FILE_SET_SIZE && !o && !fstat(node->fd, &st))
+		leases_give_way(f, &st, true);
 	if (what & FILE_SET_SIZE && (o ? ftruncate(o->fd, to.st_size) : truncate(name_of_fd(node->fd).text, to.st_size)))
 		return own_errno();
 	rc = set_times(node->fd, what, &to);
@@ -344,20 +347,34 @@ static int64_t keep_open(struct files *f, int fd, uint64_t handle)
 	return rc;
 }
 
+/* 1: the target may cache it */
+static int64_t may_cache(struct files *f, uint64_t handle, uint64_t node)
+{
+	struct file_open *o = open_find(&f->nodes, (uint32_t)handle);
+	struct stat st;
+
+	return o && !fstat(o->fd, &st) && lease_take(o, node, &st);
+}
+
 /* Not what waits, or does things when it is opened: a deputy opens those */
 int64_t files_do_open(struct files *f, const struct wire_call *m)
 {
 	struct file_node *node = node_find(&f->nodes, m->a0);
+	struct stat st;
+	int64_t rc;
 	int fd;
 
 	if (!node)
 		return -ESTALE;
 	if (!S_ISREG(node->type) && !S_ISDIR(node->type))
 		return -ENXIO;
+	if (!fstat(node->fd, &st))
+		leases_give_way(f, &st, (m->a1 & O_ACCMODE) != O_RDONLY || m->a1 & O_TRUNC);
 	fd = open(name_of_fd(node->fd).text, ((int)m->a1 & OPEN_FLAGS) | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return own_errno();
-	return keep_open(f, fd, m->a2);
+	rc = keep_open(f, fd, m->a2);
+	return rc ? rc : may_cache(f, m->a2, m->a0);
 }
 
 int64_t files_do_create(struct files *f, const struct wire_call *m)
@@ -365,11 +382,14 @@ int64_t files_do_create(struct files *f, const struct wire_call *m)
 	struct file_node *parent = node_find(&f->nodes, m->a0);
 	int flags = ((int)m->a1 & (OPEN_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, fd;
 	const char *name = first_name(m);
+	struct bytes b;
 	struct stat st;
 	int64_t rc;
 
 	if (!parent || !name)
 		return parent ? -EINVAL : -ESTALE;
+	if (!fstatat(parent->fd, name, &st, AT_SYMLINK_NOFOLLOW))	/* somebody was quicker */
+		leases_give_way(f, &st, true);
 	fd = openat(parent->fd, name, flags, (mode_t)m->a2 & 07777);
 	if (fd < 0)
 		return own_errno();
@@ -380,9 +400,12 @@ int64_t files_do_create(struct files *f, const struct wire_call *m)
 	rc = keep_open(f, fd, m->a3);
 	if (!rc)
 		rc = give_entry_of(f, open(name_of_fd(fd).text, O_PATH | O_CLOEXEC));
-	if (rc)
+	if (rc) {
 		open_drop(&f->nodes, (uint32_t)m->a3);
-	return rc;
+		return rc;
+	}
+	b = bytes_of(f->out, 8);
+	return may_cache(f, m->a3, bytes_get_le(&b, 8));
 }
 
 int64_t files_do_read(struct files *f, const struct wire_call *m)
@@ -469,6 +492,10 @@ int64_t files_do_readdir(struct files *f, const struct wire_call *m)
 
 int64_t files_do_release(struct files *f, const struct wire_call *m)
 {
+	struct file_open *o = open_find(&f->nodes, (uint32_t)m->a0);
+
+	if (o)
+		files_forget_fd(f, o->fd);
 	open_drop(&f->nodes, (uint32_t)m->a0);
 	return 0;
 }

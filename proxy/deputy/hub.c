@@ -423,10 +423,11 @@ static void from_files(struct hub *h, const struct wire_head *head, const void *
 		h->files_pid = has.pid;
 		took_has(h, &h->files, &has);
 	}
-	if (head->type != WIRE_RESULT || wire_get_result(p, head->length, &result))
+	if (head->type == WIRE_RESULT && !wire_get_result(p, head->length, &result))
+		call_answered(&h->files, result.id);
+	else if (head->type != WIRE_CHANGED)
 		return;
-	call_answered(&h->files, result.id);
-	if (pump_tell(h->pump, WIRE_RESULT, p, head->length))
+	if (pump_tell(h->pump, head->type, p, head->length))
 		return;		/* room was looked for */
 }
 

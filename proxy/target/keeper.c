@@ -267,6 +267,7 @@ static void pump_message(void *ctx, unsigned type, const void *payload, size_t l
 {
 	struct keeper *k = ctx;
 	struct wire_is_ready ready;
+	struct wire_changed changed;
 	struct wire_result result;
 	struct wire_signal s;
 	struct wire_kin kin;
@@ -279,6 +280,8 @@ static void pump_message(void *ctx, unsigned type, const void *payload, size_t l
 		kin_changed(k, &kin);
 	else if (type == WIRE_IS_READY && !wire_get_is_ready(payload, len, &ready))
 		originfs_ready(k->fs, ready.handle, ready.events);
+	else if (type == WIRE_CHANGED && !wire_get_changed(payload, len, &changed))
+		originfs_changed(k->fs, changed.node, changed.inode, changed.others);
 }
 
 static void pump_detached(void *ctx UNUSED)

@@ -146,6 +146,7 @@ void originfs_free(struct originfs *o)
 	for (size_t i = 0; i < o->n_mounts; i++)
 		fuse_session_destroy(o->mounts[i].se);
 	pulled_free_all(o);
+	cache_free(o);
 	while (o->known) {
 		struct known *k = o->known;
 

@@ -38,6 +38,9 @@ int originfs_fd(const struct originfs *o);
 void originfs_hear(struct originfs *o);		/* its fd is readable */
 void originfs_ready(struct originfs *o, uint32_t handle, uint32_t events);	/* IS_READY came */
 
+/* CHANGED came: @node, whose inode is @inode, may not be cached any more; @others: somebody at the origin waits */
+void originfs_changed(struct originfs *o, uint64_t node, uint64_t inode, bool others);
+
 /* The devices of its mounts are known by now: nobody else can look them up any more without asking us */
 enum originfs_what { ORIGINFS_NOT, ORIGINFS_PULLED, ORIGINFS_FILE };
 enum originfs_what originfs_is(const struct originfs *o, uint64_t device, uint64_t inode);

@@ -160,11 +160,14 @@ void file_reply_entry(struct file_request *r, const void *out, size_t len, bool 
 	}
 	entry.ino = node;
 	entry.attr = st;
+	entry.attr_timeout = cache_valid(o, node);
 	rc = created ? fuse_reply_create(r->req, &entry, &r->fi) : fuse_reply_entry(r->req, &entry);
 	if (rc) {		/* the caller was killed */
 		file_forget(o, node, 1);
 		if (created)
 			file_tell(o, FILE_release, (uint64_t[6]){ r->fi.fh }, NULL, 0);
+	} else if (created && r->size) {
+		cache_opened(o, node);
 	}
 }
 
@@ -448,7 +451,7 @@ static void reply_attr(fuse_req_t req, uint64_t node, struct stat *st)
 		pulled_set_stat(pulled, st);
 		pulled_getattr(req, pulled);
 	} else {
-		fuse_reply_attr(req, st, 0);
+		fuse_reply_attr(req, st, cache_valid(of(req), node));
 	}
 }
 

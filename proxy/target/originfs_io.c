@@ -3,7 +3,8 @@
  * originfs_io.c - The origin's open files here: bytes, locks, and what a directory holds
  *
  * Every open file has a handle of its own at the origin.  Reads and writes go straight there (direct_io),
- * since processes of the origin may work on the same file; so a shared mapping is refused (ENODEV).
+ * since processes of the origin may work on the same file; so a shared mapping is refused (ENODEV).  Unless
+ * the origin promises that nobody does, while it is open and until it says so (originfs_cache.c).
  *
  * The POSIX locks that the program has are noted: a close that has none needn't ask, and when the program
  * moves on they are taken again where it comes to stand.
@@ -23,14 +24,36 @@
 
 /* ---- open and close --------------------------------------------------------------------------------- */
 
+/* A handle is a number and, of one that is cached, a mark */
+#define CACHED_HANDLE (1ULL << 32)
+
+static uint64_t handle_of(const struct fuse_file_info *fi)
+{
+	return fi->fh & UINT32_MAX;
+}
+
+static void may_cache(struct file_request *r, bool cached)
+{
+	r->fi.direct_io = !cached && !(r->fi.flags & O_DIRECTORY);
+	r->fi.keep_cache = cached;
+	if (cached)
+		r->fi.fh |= CACHED_HANDLE;
+	r->size = cached;
+}
+
 static void on_opened(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
 {
 	struct file_request *r = ctx;
 
-	if (value < 0)
+	if (value < 0) {
 		file_fail(r, value);
-	else if (fuse_reply_open(r->req, &r->fi))	/* the caller was killed */
-		file_tell(r->m->o, FILE_release, (uint64_t[6]){ r->fi.fh }, NULL, 0);
+	} else {
+		may_cache(r, value > 0);
+		if (fuse_reply_open(r->req, &r->fi))	/* the caller was killed */
+			file_tell(r->m->o, FILE_release, (uint64_t[6]){ handle_of(&r->fi) }, NULL, 0);
+		else if (value > 0)
+			cache_opened(r->m->o, r->node);
+	}
 	file_end(r);
 }
 
@@ -67,7 +90,6 @@ void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (!r)
 		return;
 	r->fi.fh = of(req)->next++;
-	r->fi.direct_io = !(fi->flags & O_DIRECTORY);
 	file_ask(r, FILE_open, (uint64_t[6]){ r->node, (uint64_t)fi->flags, r->fi.fh }, NULL, 0, on_opened);
 }
 
@@ -75,10 +97,12 @@ static void on_created(void *ctx, int64_t value, const void *out, size_t len)
 {
 	struct file_request *r = ctx;
 
-	if (value < 0)
+	if (value < 0) {
 		file_fail(r, value);
-	else
+	} else {
+		may_cache(r, value > 0);
 		file_reply_entry(r, out, len, true);
+	}
 	file_end(r);
 }
 
@@ -89,7 +113,6 @@ void io_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	if (!r)
 		return;
 	r->fi.fh = of(req)->next++;
-	r->fi.direct_io = 1;
 	file_ask(r, FILE_create, (uint64_t[6]){ r->node, (uint64_t)fi->flags, mode, r->fi.fh }, name, strlen(name) + 1, on_created);
 }
 
@@ -121,20 +144,21 @@ static uint64_t owner_by_handle(const struct originfs *o, uint64_t handle)
 
 void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	uint64_t node = node_at_home(mount_of(req), ino), owner;
 	struct originfs *o = of(req);
-	uint64_t owner;
 
 	if (pulled_find(o, ino)) {
 		pulled_release(req, ino, fi);
 		return;
 	}
 	fuse_reply_err(req, 0);
+	cache_closed(o, node, fi->fh & CACHED_HANDLE);
 	/* of one that the program came with no close is told but the last */
-	while ((owner = owner_by_handle(o, fi->fh))) {
-		file_tell(o, FILE_flush, (uint64_t[6]){ fi->fh, owner }, NULL, 0);
-		forget_locks(o, node_at_home(mount_of(req), ino), 0, fi->fh);
+	while ((owner = owner_by_handle(o, handle_of(fi)))) {
+		file_tell(o, FILE_flush, (uint64_t[6]){ handle_of(fi), owner }, NULL, 0);
+		forget_locks(o, node, 0, handle_of(fi));
 	}
-	file_tell(o, FILE_release, (uint64_t[6]){ fi->fh }, NULL, 0);
+	file_tell(o, FILE_release, (uint64_t[6]){ handle_of(fi) }, NULL, 0);
 }
 
 void io_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -147,10 +171,19 @@ void io_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	r = file_request(req, ino, NULL);
 	if (r)
-		file_ask(r, FILE_flush, (uint64_t[6]){ fi->fh, fi->lock_owner }, NULL, 0, file_on_plain);
+		file_ask(r, FILE_flush, (uint64_t[6]){ handle_of(fi), fi->lock_owner }, NULL, 0, file_on_plain);
 }
 
 /* ---- bytes -------------------------------------------------------------------------------------------------- */
+
+/* What the program has mapped, and others now work on, is left alone */
+static bool refuse_poisoned(fuse_req_t req, fuse_ino_t ino)
+{
+	if (!cache_poisoned(of(req), node_at_home(mount_of(req), ino)))
+		return false;
+	fuse_reply_err(req, EIO);
+	return true;
+}
 
 static void on_bytes(void *ctx, int64_t value, const void *out, size_t len)
 {
@@ -173,11 +206,13 @@ void io_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		pulled_read(req, ino, size, off, fi);
 		return;
 	}
+	if (refuse_poisoned(req, ino))
+		return;
 	r = file_request(req, ino, NULL);
 	if (!r)
 		return;
 	r->size = MIN(size, (size_t)FILE_MOST);
-	file_ask(r, FILE_read, (uint64_t[6]){ fi->fh, (uint64_t)off, r->size }, NULL, 0, on_bytes);
+	file_ask(r, FILE_read, (uint64_t[6]){ handle_of(fi), (uint64_t)off, r->size }, NULL, 0, on_bytes);
 }
 
 static void on_written(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
@@ -199,11 +234,13 @@ void io_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t 
 		pulled_write(req, ino, p, size, off, fi);
 		return;
 	}
+	if (refuse_poisoned(req, ino))
+		return;
 	r = file_request(req, ino, NULL);
 	if (!r)
 		return;
 	r->size = MIN(size, (size_t)FILE_MOST);
-	file_ask(r, FILE_write, (uint64_t[6]){ fi->fh, (uint64_t)off, (uint64_t)fi->flags }, p, r->size, on_written);
+	file_ask(r, FILE_write, (uint64_t[6]){ handle_of(fi), (uint64_t)off, (uint64_t)fi->flags }, p, r->size, on_written);
 }
 
 void io_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -216,7 +253,7 @@ void io_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	}
 	r = file_request(req, ino, NULL);
 	if (r)
-		file_ask(r, FILE_sync, (uint64_t[6]){ fi->fh, (uint64_t)datasync }, NULL, 0, file_on_plain);
+		file_ask(r, FILE_sync, (uint64_t[6]){ handle_of(fi), (uint64_t)datasync }, NULL, 0, file_on_plain);
 }
 
 void io_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
@@ -224,7 +261,7 @@ void io_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 	struct file_request *r = file_request(req, ino, NULL);
 
 	if (r)
-		file_ask(r, FILE_allocate, (uint64_t[6]){ fi->fh, (uint64_t)mode, (uint64_t)off, (uint64_t)len }, NULL, 0,
+		file_ask(r, FILE_allocate, (uint64_t[6]){ handle_of(fi), (uint64_t)mode, (uint64_t)off, (uint64_t)len }, NULL, 0,
 			 file_on_plain);
 }
 
@@ -244,7 +281,7 @@ void io_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 	struct file_request *r = file_request(req, ino, NULL);
 
 	if (r)
-		file_ask(r, FILE_seek, (uint64_t[6]){ fi->fh, (uint64_t)off, (uint64_t)whence }, NULL, 0, on_sought);
+		file_ask(r, FILE_seek, (uint64_t[6]){ handle_of(fi), (uint64_t)off, (uint64_t)whence }, NULL, 0, on_sought);
 }
 
 void io_copy(fuse_req_t req, fuse_ino_t in, off_t from, struct fuse_file_info *fi, fuse_ino_t out, off_t to,
@@ -260,14 +297,14 @@ void io_copy(fuse_req_t req, fuse_ino_t in, off_t from, struct fuse_file_info *f
 	if (!r)
 		return;
 	r->size = len;
-	file_ask(r, FILE_copy, (uint64_t[6]){ fi->fh, (uint64_t)from, fo->fh, (uint64_t)to, len }, NULL, 0, on_written);
+	file_ask(r, FILE_copy, (uint64_t[6]){ handle_of(fi), (uint64_t)from, handle_of(fo), (uint64_t)to, len }, NULL, 0, on_written);
 }
 
 /* FS_IOC_* are nobody's here but one of our own: what a descriptor is at the origin */
 void io_ioctl(fuse_req_t req, fuse_ino_t ino UNUSED, unsigned cmd, void *arg UNUSED, struct fuse_file_info *fi, unsigned flags,
 	      const void *in UNUSED, size_t in_size UNUSED, size_t out_size)
 {
-	uint32_t handle = (uint32_t)fi->fh;
+	uint32_t handle = (uint32_t)handle_of(fi);
 
 	if (cmd != ORIGINFS_IOC_HANDLE || flags & FUSE_IOCTL_COMPAT || out_size < sizeof(handle) ||
 	    !of(req)->leaving)
@@ -324,7 +361,7 @@ void io_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
 		return;
 	r->size = MIN(size, (size_t)FILE_MOST);
 	/* its records are a little shorter than ours */
-	file_ask(r, FILE_readdir, (uint64_t[6]){ fi->fh, (uint64_t)off, MAX(r->size * 3 / 4, (size_t)512) }, NULL, 0, on_names);
+	file_ask(r, FILE_readdir, (uint64_t[6]){ handle_of(fi), (uint64_t)off, MAX(r->size * 3 / 4, (size_t)512) }, NULL, 0, on_names);
 }
 
 /* ---- locks ------------------------------------------------------------------------------------------------------ */
@@ -388,8 +425,11 @@ static void on_locked(void *ctx, int64_t value, const void *out UNUSED, size_t l
 
 void io_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock, int sleep)
 {
-	struct file_request *r = pulled_find(of(req), ino) ? NULL : file_request(req, ino, NULL);
+	struct file_request *r;
 
+	if (lock->l_type != F_UNLCK && refuse_poisoned(req, ino))
+		return;
+	r = pulled_find(of(req), ino) ? NULL : file_request(req, ino, NULL);
 	if (!r) {
 		if (pulled_find(of(req), ino))
 			fuse_reply_err(req, EINVAL);
@@ -398,9 +438,9 @@ void io_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 	r->size = lock->l_type != F_UNLCK;
 	r->lock = (struct held_lock){ .node = r->node, .owner = fi->lock_owner, .start = (uint64_t)lock->l_start,
 				      .end = lock->l_len ? (uint64_t)(lock->l_start + lock->l_len - 1) : INT64_MAX,
-				      .handle = (uint32_t)fi->fh, .pid = lock->l_pid, .exclusive = lock->l_type == F_WRLCK };
+				      .handle = (uint32_t)handle_of(fi), .pid = lock->l_pid, .exclusive = lock->l_type == F_WRLCK };
 	file_ask(r, FILE_setlk,
-		 (uint64_t[6]){ fi->fh, fi->lock_owner, (uint64_t)lock->l_type, (uint64_t)lock->l_start, (uint64_t)lock->l_len,
+		 (uint64_t[6]){ handle_of(fi), fi->lock_owner, (uint64_t)lock->l_type, (uint64_t)lock->l_start, (uint64_t)lock->l_len,
 				(uint64_t)(sleep != 0) },
 		 NULL, 0, on_locked);
 }
@@ -428,7 +468,7 @@ void io_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 
 	if (r)
 		file_ask(r, FILE_getlk,
-			 (uint64_t[6]){ fi->fh, fi->lock_owner, (uint64_t)lock->l_type, (uint64_t)lock->l_start,
+			 (uint64_t[6]){ handle_of(fi), fi->lock_owner, (uint64_t)lock->l_type, (uint64_t)lock->l_start,
 					(uint64_t)lock->l_len },
 			 NULL, 0, on_lock_seen);
 	else if (pulled_find(of(req), ino))
@@ -440,7 +480,7 @@ void io_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
 	struct file_request *r = pulled_find(of(req), ino) ? NULL : file_request(req, ino, NULL);
 
 	if (r)
-		file_ask(r, FILE_flock, (uint64_t[6]){ fi->fh, (uint64_t)op }, NULL, 0, file_on_plain);
+		file_ask(r, FILE_flock, (uint64_t[6]){ handle_of(fi), (uint64_t)op }, NULL, 0, file_on_plain);
 	else if (pulled_find(of(req), ino))
 		fuse_reply_err(req, EINVAL);
 }

@@ -6,6 +6,7 @@
  *	originfs_pulled.c	terminals, devices, FIFOs: one node an open file
  *	originfs_files.c	files and directories: names and what is in them
  *	originfs_io.c		open files: bytes and locks
+ *	originfs_cache.c	which of them are cached here, and until when
  *
  * Numbers of nodes: 1 a mount's root; from 2 on those that the program came with, chosen here and bound
  * at the origin when it goes (originfs_go); from FIRST_FRESH on pulled ones, which are handles; from
@@ -65,6 +66,17 @@ struct held_lock {
 	bool exclusive;
 };
 
+#define CACHE_BUCKETS 1024
+
+/* A node that is cached here, or was and may not be looked at any more */
+struct cached {
+	struct cached *next;
+	uint64_t node;
+	unsigned opens;			/* of it that are cached */
+	bool lost;			/* others at the origin have it open, too */
+	bool poisoned;			/* and the program has a shared mapping of it */
+};
+
 struct mount {
 	struct originfs *o;
 	struct fuse_session *se;
@@ -83,6 +95,7 @@ struct originfs {
 	struct node *nodes;
 	struct known *known;
 	struct held_lock *locks;
+	struct cached *cached[CACHE_BUCKETS];
 	uint64_t next_known;
 	uint32_t next;			/* handle */
 	bool up, leaving;
@@ -124,6 +137,14 @@ void pulled_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 void pulled_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off, struct fuse_file_info *fi);
 void pulled_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph);
 void pulled_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* ---- originfs_cache.c --------------------------------------------------------------------------------- */
+
+void cache_opened(struct originfs *o, uint64_t node);	/* one more that is cached */
+void cache_closed(struct originfs *o, uint64_t node, bool cached);
+double cache_valid(const struct originfs *o, uint64_t node);	/* how long a stat is good, s */
+bool cache_poisoned(const struct originfs *o, uint64_t node);	/* nothing may be done to it but unlocked */
+void cache_free(struct originfs *o);
 
 /* ---- originfs_files.c, originfs_io.c ------------------------------------------------------------------ */
 

@@ -740,14 +740,37 @@ static void await_ended(const struct home *h)
 	}
 }
 
+/* It lets go of the program's locks, for the program to take them */
+static void await_files(int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	if (pidfd >= 0 && poll(&p, 1, ENDED_MS) != 1)
+		log_warn("the file server is still there");
+}
+
+/* Those that it had by the description itself (files_locks.c) */
+static void drop_locks(const struct home *h)
+{
+	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	for (size_t i = 0; i < h->n; i++)
+		for (size_t k = 0; k < h->list[i].img->n_opens; k++)
+			if (h->list[i].img->opens[k].kind == OPEN_ORIGIN && h->list[i].r.opens && h->list[i].r.opens[k] >= 0)
+				(void)fcntl(h->list[i].r.opens[k], F_OFD_SETLK, &all);
+}
+
 static int stage_go(void *ctx, struct err *e)
 {
 	struct home *h = ctx;
+	AUTO_FD int files = h->files_pid > 0 ? pidfd_open(h->files_pid, 0) : -1;
 	int rc = 0;
 
 	requeue(h);
 	hub_drop_segments(h->o, h->img);	/* the program has its own, and counts its own attachments only */
 	hub_quit(h->o);		/* its copies of the program's pipe ends go */
+	await_files(files);
+	drop_locks(h);
 	await_ended(h);
 	h->o->home = true;
 	/* children first: their parents find them running */

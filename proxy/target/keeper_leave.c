@@ -106,15 +106,22 @@ static struct look look_from(struct keeper *k)
 }
 
 /* Whoever waits for them will do so elsewhere; those without a parent are ours to wait for */
-static void tell_ended(void *ctx)
+static void tell_ended(struct keeper *k)
 {
-	struct keeper *k = ctx;
-
 	keeper_tell_ended(k);
 	for (size_t i = 0; i < k->kin.n; i++)
 		if (k->kin.list[i].ended)
 			waitpid(k->kin.list[i].pid, NULL, WNOHANG | __WALL);
 	keeper_tell_ended(k);
+}
+
+static int all_stand(void *ctx, struct err *e)
+{
+	struct keeper *k = ctx;
+	int rc = originfs_flush(k->fs, serve_the_frozen, k, e);
+
+	tell_ended(k);
+	return rc;
 }
 
 /* The end of its first process is told before anything moves, and then once */
@@ -147,7 +154,7 @@ int keeper_on_freeze(struct keeper *k, const struct request *q, struct err *e)
 	if (rc)
 		return rc;
 	originfs_leaving(k->fs, true);
-	rc = leave_freeze(&l, tell_ended, k->pump, (int)m.drain_ms, &k->leave, e);
+	rc = leave_freeze(&l, all_stand, k->pump, (int)m.drain_ms, &k->leave, e);
 	for (size_t i = 0; !rc && i < image_processes(leave_image(k->leave)); i++)
 		rc = originfs_describe(k->fs, image_process(leave_image(k->leave), i), e);
 	if (rc && k->leave) {

@@ -118,7 +118,7 @@ static void let_go(struct leave *l)
 	free(l);
 }
 
-int leave_freeze(const struct look *base, void (*frozen)(void *ctx), struct pump *pump, int drain_ms, struct leave **out,
+int leave_freeze(const struct look *base, int (*frozen)(void *ctx, struct err *e), struct pump *pump, int drain_ms, struct leave **out,
 		 struct err *e)
 {
 	struct leave *l = calloc(1, sizeof(*l));
@@ -130,7 +130,7 @@ int leave_freeze(const struct look *base, void (*frozen)(void *ctx), struct pump
 	l->drain_ms = drain_ms;
 	rc = tree_freeze(base, true, slot, l, &l->n, e);
 	if (!rc)
-		frozen(base->ctx);
+		rc = frozen(base->ctx, e);
 	if (!rc)
 		rc = drain(l, e);
 	if (!rc)

@@ -24,7 +24,7 @@ int leave_survey(const struct look *base, struct image **out, struct err *e) MUS
  * origin first (the way home); it may take that long.  @frozen(base->ctx): no more of them will end: the
  * origin is told of those that have.  On failure the program runs on.
  */
-int leave_freeze(const struct look *base, void (*frozen)(void *ctx), struct pump *pump, int drain_ms, struct leave **out,
+int leave_freeze(const struct look *base, int (*frozen)(void *ctx, struct err *e), struct pump *pump, int drain_ms, struct leave **out,
 		 struct err *e) MUST_CHECK;
 struct image *leave_image(struct leave *l);
 void leave_thaw(struct leave *l);	/* it runs on here; frees @l */

@@ -34,6 +34,7 @@
 #include "proxy/trace/tracee.h"
 
 #define OPEN_MS 5000
+#define FLUSH_MS 10000
 
 /* ---- a caller that was interrupted ------------------------------------------------------------------ */
 
@@ -316,6 +317,80 @@ int originfs_go(struct originfs *o, struct err *e)
 	rc = files_bind(o);
 	o->up = !rc;
 	return rc ? err_set(e, rc, "tell the origin what the program has open") : 0;
+}
+
+/* ---- what the stopped program has written ------------------------------------------------------------- */
+
+struct flushing {
+	int done;
+	bool failed;
+	size_t n;
+	char dirs[][256];
+};
+
+/* In a thread, as describe() below.  It may outlive whoever waits for it */
+static void *flush(void *arg)
+{
+	struct flushing *f = arg;
+	uint64_t one = 1;
+
+	for (size_t i = 0; i < f->n; i++) {
+		int fd = open(f->dirs[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		f->failed |= fd < 0 || syncfs(fd);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (write(f->done, &one, sizeof(one)) != sizeof(one))
+		f->failed = true;
+	return NULL;
+}
+
+static int start_flush(struct originfs *o, struct flushing **out)
+{
+	struct flushing *f = calloc(1, sizeof(*f) + o->n_mounts * sizeof(f->dirs[0]));
+	pthread_t thread;
+	int rc;
+
+	if (!f)
+		return -ENOMEM;
+	f->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	for (size_t i = 0; i < o->n_mounts; i++)
+		if (o->mounts[i].root)
+			memcpy(f->dirs[f->n++], o->mounts[i].dir, sizeof(f->dirs[0]));
+	rc = f->done < 0 ? errno : pthread_create(&thread, NULL, flush, f);
+	if (rc) {
+		drop_fd(&f->done);
+		free(f);
+		return -rc;
+	}
+	pthread_detach(thread);
+	*out = f;
+	return 0;
+}
+
+int originfs_flush(struct originfs *o, void (*idle)(void *ctx), void *ctx, struct err *e)
+{
+	int64_t deadline = deadline_in_ms(FLUSH_MS);
+	struct flushing *f = NULL;
+	uint64_t n;
+	int rc;
+
+	if (!o || !o->n_writable)
+		return 0;
+	rc = start_flush(o, &f);
+	if (rc)
+		return err_set(e, rc, "send what the program has written home");
+	while (read(f->done, &n, sizeof(n)) != sizeof(n)) {
+		if (!deadline_left_ms(deadline))	/* it is the thread's from now on */
+			return err_say(e, -ETIMEDOUT, "what the program has written to files of its origin isn't there yet: try again");
+		poll(&(struct pollfd){ .fd = f->done, .events = POLLIN }, 1, 1);
+		idle(ctx);
+	}
+	rc = f->failed ? -EIO : 0;
+	close(f->done);
+	free(f);
+	return rc ? err_set(e, rc, "send what the program has written home") : 0;
 }
 
 /* ---- what the frozen program has -------------------------------------------------------------------------- */

@@ -58,6 +58,8 @@ int originfs_go(struct originfs *o, struct err *e) MUST_CHECK;
 
 /* The program is being frozen: readers that are interrupted needn't be put in order, the freeze does */
 void originfs_leaving(struct originfs *o, bool leaving);
+/* What the stopped program has written to shared mappings goes home.  @idle serves meanwhile */
+int originfs_flush(struct originfs *o, void (*idle)(void *ctx), void *ctx, struct err *e) MUST_CHECK;
 /* Which handles and POSIX locks the descriptors of the frozen program @img are.  Serves meanwhile */
 int originfs_describe(struct originfs *o, struct image *img, struct err *e) MUST_CHECK;
 

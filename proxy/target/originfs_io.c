@@ -24,8 +24,9 @@
 
 /* ---- open and close --------------------------------------------------------------------------------- */
 
-/* A handle is a number and, of one that is cached, a mark */
+/* A handle is a number and, of one that is cached, marks */
 #define CACHED_HANDLE (1ULL << 32)
+#define WRITABLE_HANDLE (1ULL << 33)
 
 static uint64_t handle_of(const struct fuse_file_info *fi)
 {
@@ -38,6 +39,10 @@ static void may_cache(struct file_request *r, bool cached)
 	r->fi.keep_cache = cached;
 	if (cached)
 		r->fi.fh |= CACHED_HANDLE;
+	if (cached && (r->fi.flags & O_ACCMODE) == O_RDWR) {
+		r->fi.fh |= WRITABLE_HANDLE;
+		r->m->o->n_writable++;
+	}
 	r->size = cached;
 }
 
@@ -153,6 +158,7 @@ void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	fuse_reply_err(req, 0);
 	cache_closed(o, node, fi->fh & CACHED_HANDLE);
+	o->n_writable -= fi->fh & WRITABLE_HANDLE && o->n_writable;
 	/* of one that the program came with no close is told but the last */
 	while ((owner = owner_by_handle(o, handle_of(fi)))) {
 		file_tell(o, FILE_flush, (uint64_t[6]){ handle_of(fi), owner }, NULL, 0);

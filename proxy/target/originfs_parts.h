@@ -96,6 +96,7 @@ struct originfs {
 	struct known *known;
 	struct held_lock *locks;
 	struct cached *cached[CACHE_BUCKETS];
+	unsigned n_writable;		/* open files that are cached and may be mapped shared */
 	uint64_t next_known;
 	uint32_t next;			/* handle */
 	bool up, leaving;

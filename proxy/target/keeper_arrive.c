@@ -312,6 +312,8 @@ int keeper_on_mem_end(struct keeper *k, const struct request *q, struct err *e)
 	if (rc)
 		return rc;
 	fork_keep_away();
+	k->receiver.quick = supervisor_quick;
+	k->receiver.quick_ctx = k->fs;
 	rc = receiver_start(&k->receiver, e);
 	if (rc)
 		return rc;

@@ -206,6 +206,7 @@ int keeper_on_discard(struct keeper *k, const struct request *q UNUSED, struct e
 
 	/* who waits for an answer of ours in there couldn't die */
 	k->execs.fs = NULL;
+	k->receiver.quick = NULL;	/* they stand still: nobody is in it */
 	originfs_free(take_ptr(k->fs));
 	kill_all();
 	k->quit = true;

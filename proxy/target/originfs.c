@@ -192,6 +192,11 @@ bool originfs_has(const struct originfs *o, const char *path)
 	return m && !(m->dev && files_own_name(path + strlen(m->dir)));
 }
 
+bool originfs_near(const struct originfs *o, const char *start)
+{
+	return mount_of_path(o, start);
+}
+
 void originfs_show(const struct originfs *o, const char *path, struct stat *st)
 {
 	const struct mount *m = mount_of_path(o, path);

@@ -48,6 +48,9 @@ enum originfs_what originfs_is(const struct originfs *o, uint64_t device, uint64
 
 /* Is this absolute path in one of its directories, and not the target's own in /dev? */
 bool originfs_has(const struct originfs *o, const char *path);
+/* May a path that begins so lead into one?  Only the first ORIGINFS_NAME_MOST bytes are looked at; from any thread */
+#define ORIGINFS_NAME_MOST 256
+bool originfs_near(const struct originfs *o, const char *start);
 /* @st, of @path at the origin, as the program sees it here */
 void originfs_show(const struct originfs *o, const char *path, struct stat *st);
 

@@ -39,7 +39,8 @@ static void receive(struct receiver *r, uint32_t who, int listener)
 	struct received got = { .who = who };
 
 	/* ENOENT: it died, or a signal was quicker */
-	if (!ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &got.n))
+	if (!ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &got.n) &&
+	    (!r->quick || !r->quick(r->quick_ctx, listener, &got.n)))
 		receiver_again(r, &got);
 }
 

@@ -19,7 +19,12 @@
 
 #include "common/err.h"
 
+struct seccomp_notif;
+
 struct receiver {
+	/* In the thread: answers what needs no keeper, most of all names that are none of the origin's.  Before receiver_start() */
+	bool (*quick)(const void *ctx, int listener, const struct seccomp_notif *n);
+	const void *quick_ctx;
 	int listeners;			/* an epoll set */
 	int in, out;			/* the pipe */
 	struct received *list;		/* what was taken out of it already, the oldest first */

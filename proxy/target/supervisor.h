@@ -41,6 +41,10 @@ void supervisor_stop(struct supervisor *s);
 struct seccomp_notif;
 void supervisor_handle(struct supervisor *s, const struct seccomp_notif *n);
 
+/* In the receiver's thread: lets the kernel do what is none of the origin's business, if that can be seen quickly.
+ * @fs: struct originfs.  Return: it's answered */
+bool supervisor_quick(const void *fs, int listener, const struct seccomp_notif *n);
+
 /* Whether exec is refused is known now.  false: it wasn't one of this supervisor's callers */
 bool supervisor_looked(struct supervisor *s, uint64_t id, int value);
 

@@ -38,11 +38,15 @@ busy_forking() {
 	WAIT_S=60 ended_with "exit 0" && [ "$(tail -n 1 "$OUT")" = ok ]
 }
 
-# The number that is given next has grown, at the origin
+# The number that is given next has grown, at the origin, since this was true the last time
 forked_more() {
-	local last=${LAST_PID:-0}
-	LAST_PID=$(on hosta cut -d' ' -f5 /proc/loadavg)
-	[ "$last" != 0 ] && [ "$LAST_PID" -gt $((last + 20)) ]
+	local now
+	now=$(on hosta cut -d' ' -f5 /proc/loadavg)
+	[ "$now" -gt $((${LAST_PID:-now} + 20)) ] || {
+		LAST_PID=${LAST_PID:-$now}
+		return 1
+	}
+	LAST_PID=$now
 }
 
 # By the terminal, and by cat

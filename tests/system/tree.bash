@@ -223,7 +223,8 @@ row_restless() {
 	start_program hosta "$@" "/shared/${dir##*/}" || return
 	wait_for "$OUT" '^ready$' && move hostb && say go && wait_for "$OUT" '^started$' || return
 	for host in hostc hostb hostc; do
-		move $host && all_go_on "$dir" worker0 worker1 worker2 chain0 chain1 || return
+		# a file that one of them writes to just now is another one for a moment
+		until_true move $host && all_go_on "$dir" worker0 worker1 worker2 chain0 chain1 || return
 	done
 	home && all_go_on "$dir" worker0 worker1 worker2 chain0 chain1 && say end && ended_with "exit 0" &&
 		[ "$(tail -n 1 "$OUT")" = ok ] || return

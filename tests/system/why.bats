@@ -40,8 +40,19 @@ teardown() {
 	refused E_SOCKET "unix socket"
 }
 
-@test "a file in /tmp" {
-	refused E_ORIGIN_FILE file /tmp/file
+@test "a file in /tmp: nothing stands in the way" {
+	start_odd file /tmp/file
+	run mm hosta why "$P" hostb
+	[ "$status" = 0 ] && [[ $output == *"nothing stands in the way"* ]]
+}
+
+@test "a file that only one policy gives to the origin" {
+	mkdir -p -m 1777 "$SHARED/only"
+	sed -i 's|"rules": \[|&{ "path": "/shared/only/**", "is": "origin" },|' "$SHARED/policy.hosta.json"
+	mproxy_fault hosta ""
+	refused E_ORIGIN_FILE file /shared/only/file
+	cp "$SHARED/policy.hostb.json" "$SHARED/policy.hosta.json"
+	mproxy_fault hosta ""
 }
 
 @test "a mapped file in /var/tmp" {
@@ -209,6 +220,8 @@ teardown() {
 @test "a 32-bit program" {
 	echo 'int main(void) { for (;;) { volatile int i; for (i = 0; i < 1000; i++); } }' >"$HOSTS_DIR/spin.c"
 	gcc -m32 -static -nostdlib -Wl,-e,main -o "$SHARED/bin/spin32" "$HOSTS_DIR/spin.c" || skip "gcc -m32 doesn't work here"
+	run timeout 0.2 "$SHARED/bin/spin32"
+	[ "$status" = 124 ] || skip "the kernel here runs no 32-bit programs"
 	start_program hosta "$BIN/spin32"
 	says_why E_BITS32
 	runs_on hosta "$P"

@@ -198,7 +198,7 @@ static const struct own_name {
 	{ "fd", "/proc/self/fd", S_IFLNK }, { "stdin", "/proc/self/fd/0", S_IFLNK },
 	{ "stdout", "/proc/self/fd/1", S_IFLNK }, { "stderr", "/proc/self/fd/2", S_IFLNK },
 	{ "tty", "pts/tty", S_IFLNK },	  { "ptmx", "pts/ptmx", S_IFLNK },
-	{ STUB_MARKER + sizeof("/dev/") - 1, NULL, S_IFREG },
+	{ &STUB_MARKER[sizeof("/dev/") - 1], NULL, S_IFREG },
 };
 
 #define OWN_NODES 0x3fffff00u		/* below FIRST_FRESH, above the known ones */
@@ -654,6 +654,8 @@ static void on_xattr(void *ctx, int64_t value, const void *out, size_t len)
 		file_fail(r, value);
 	else if (!r->size)
 		fuse_reply_xattr(r->req, (size_t)value);
+	else if (len > r->size)
+		fuse_reply_err(r->req, EIO);
 	else
 		fuse_reply_buf(r->req, out, len);
 	file_end(r);

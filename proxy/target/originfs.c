@@ -363,15 +363,15 @@ static int start_flush(struct originfs *o, struct flushing **out)
 	for (size_t i = 0; i < o->n_mounts; i++)
 		if (o->mounts[i].root)
 			memcpy(f->dirs[f->n++], o->mounts[i].dir, sizeof(f->dirs[0]));
-	rc = f->done < 0 ? errno : pthread_create(&thread, NULL, flush, f);
-	if (rc) {
-		drop_fd(&f->done);
-		free(f);
-		return -rc;
+	rc = f->done < 0 ? EMFILE : pthread_create(&thread, NULL, flush, f);
+	if (!rc) {
+		pthread_detach(thread);
+		*out = f;
+		return 0;
 	}
-	pthread_detach(thread);
-	*out = f;
-	return 0;
+	drop_fd(&f->done);
+	free(f);
+	return -rc;
 }
 
 int originfs_flush(struct originfs *o, void (*idle)(void *ctx), void *ctx, struct err *e)
@@ -384,7 +384,7 @@ int originfs_flush(struct originfs *o, void (*idle)(void *ctx), void *ctx, struc
 	if (!o || !o->n_writable)
 		return 0;
 	rc = start_flush(o, &f);
-	if (rc)
+	if (!f)
 		return err_set(e, rc, "send what the program has written home");
 	while (read(f->done, &n, sizeof(n)) != sizeof(n)) {
 		if (!deadline_left_ms(deadline))	/* it is the thread's from now on */
@@ -477,7 +477,7 @@ int originfs_describe(struct originfs *o, struct image *img, struct err *e)
 
 	if (!o || !has_any(img))
 		return 0;
-	rc = done < 0 ? errno : pthread_create(&thread, NULL, describe, &d);
+	rc = done < 0 ? EMFILE : pthread_create(&thread, NULL, describe, &d);
 	if (rc)
 		return err_set(e, -rc, "find out what the program has open");
 	while (read(done, &n, sizeof(n)) != sizeof(n)) {

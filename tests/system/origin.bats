@@ -201,3 +201,33 @@ b" && dd if=/dev/zero of=sparse bs=1 count=1 seek=1000000 2>&1 | tail -n 0 && cd
 	comes_home
 	on hosta umount /tmp/t
 }
+
+@test "a thousand files are open there, and one more than may be" {
+	away
+	run_away 'mkdir t && ulimit -n 1024 && /usr/bin/python3 - <<PY
+import errno, os
+files = []
+try:
+    while True:
+        files.append(os.open(f"t/{len(files)}", os.O_CREAT | os.O_RDWR))
+        os.write(files[-1], b"%d" % len(files))
+except OSError as e:
+    print(errno.errorcode[e.errno], 1000 < len(files) < 1024)
+for i, fd in enumerate(files):
+    assert os.pread(fd, 9, 0) == b"%d" % (i + 1)
+PY'
+	[[ $SAID == *"EMFILE True"* ]]
+	[ "$(at_home 'ls t | wc -l')" -gt 1000 ]
+	comes_home
+}
+
+@test "the file server is killed: errors, and the program goes on" {
+	away
+	on hosta pkill -KILL -x mdeputy-files
+	run_away 'cat /tmp/none; echo then $?'
+	[[ $SAID == *"Input/output error"*"then 1"* ]]
+	run_away 'cd / && cat /etc/hostname >/dev/null && echo here'
+	[[ $SAID == *here* ]]
+	say 'exit 5'
+	ended_with "exit 5"
+}

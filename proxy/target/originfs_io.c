@@ -121,14 +121,15 @@ void io_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	file_ask(r, FILE_create, (uint64_t[6]){ r->node, (uint64_t)fi->flags, mode, r->fi.fh }, name, strlen(name) + 1, on_created);
 }
 
-static bool forget_locks(struct originfs *o, uint64_t node, uint64_t owner, uint64_t handle)
+/* All that @owner has on @node.  Return: whether that was any */
+static bool forget_locks(struct originfs *o, uint64_t node, uint64_t owner)
 {
 	bool any = false;
 
 	for (struct held_lock **at = &o->locks; *at;) {
 		struct held_lock *l = *at;
 
-		if (l->node != node || (handle ? l->handle != handle : l->owner != owner)) {
+		if (l->node != node || l->owner != owner) {
 			at = &l->next;
 			continue;
 		}
@@ -139,18 +140,20 @@ static bool forget_locks(struct originfs *o, uint64_t node, uint64_t owner, uint
 	return any;
 }
 
-static uint64_t owner_by_handle(const struct originfs *o, uint64_t handle)
+static const struct held_lock *lock_by_handle(const struct originfs *o, uint64_t handle)
 {
-	for (const struct held_lock *l = o->locks; l; l = l->next)
-		if (l->handle == handle)
-			return l->owner;
-	return 0;
+	const struct held_lock *l = o->locks;
+
+	while (l && l->handle != handle)
+		l = l->next;
+	return l;
 }
 
 void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	uint64_t node = node_at_home(mount_of(req), ino), owner;
+	uint64_t node = node_at_home(mount_of(req), ino);
 	struct originfs *o = of(req);
+	const struct held_lock *l;
 
 	if (pulled_find(o, ino)) {
 		pulled_release(req, ino, fi);
@@ -159,10 +162,10 @@ void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 	cache_closed(o, node, fi->fh & CACHED_HANDLE);
 	o->n_writable -= fi->fh & WRITABLE_HANDLE && o->n_writable;
-	/* of one that the program came with no close is told but the last */
-	while ((owner = owner_by_handle(o, handle_of(fi)))) {
-		file_tell(o, FILE_flush, (uint64_t[6]){ handle_of(fi), owner }, NULL, 0);
-		forget_locks(o, node, 0, handle_of(fi));
+	/* of one that the program came with no close is told but the last: its owners, each process that has it, let go now */
+	while ((l = lock_by_handle(o, handle_of(fi)))) {
+		file_tell(o, FILE_flush, (uint64_t[6]){ handle_of(fi), l->owner }, NULL, 0);
+		forget_locks(o, l->node, l->owner);
 	}
 	file_tell(o, FILE_release, (uint64_t[6]){ handle_of(fi) }, NULL, 0);
 }
@@ -171,7 +174,7 @@ void io_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct file_request *r;
 
-	if (!forget_locks(of(req), node_at_home(mount_of(req), ino), fi->lock_owner, 0)) {
+	if (!forget_locks(of(req), node_at_home(mount_of(req), ino), fi->lock_owner)) {
 		fuse_reply_err(req, 0);
 		return;
 	}

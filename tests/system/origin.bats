@@ -156,6 +156,13 @@ b" && dd if=/dev/zero of=sparse bs=1 count=1 seek=1000000 2>&1 | tail -n 0 && cd
 	comes_home
 }
 
+@test "locks by a descriptor that came along go with its last close, whoever had them" {
+	start_program hosta bash && say 'cd /tmp && umask 022 && exec 7<>t.lock && echo ready' && wait_for "$OUT" '^ready$' && move hostb
+	run_away 'for at in 0 20 40; do /usr/bin/python3 -c "import fcntl; fcntl.lockf(7, fcntl.LOCK_EX, 10, $at)" || exit 1; done; exec 7>&-'
+	until_true at_home '/usr/bin/python3 -c "import fcntl; fcntl.lockf(open(\"/tmp/t.lock\", \"w\"), fcntl.LOCK_EX | fcntl.LOCK_NB)"'
+	comes_home
+}
+
 @test "what is written at one side is read at the other at once" {
 	away
 	for i in 1 2 3 4 5; do

@@ -80,22 +80,29 @@ static struct flock lock_of(const struct wire_call *m)
 	return (struct flock){ .l_type = (short)m->a2, .l_whence = SEEK_SET, .l_start = (off_t)m->a3, .l_len = (off_t)m->a4 };
 }
 
-int64_t files_do_setlk(struct files *f, const struct wire_call *m)
+/* The description for the owner's locks.  @made: it is made if need be.  Return: 0, and NULL without one, or a negative errno */
+static int lock_for(struct files *f, const struct wire_call *m, bool made, struct file_lock **l)
 {
 	struct file_open *o = open_find(&f->nodes, (uint32_t)m->a0);
-	struct flock lock = lock_of(m);
-	struct file_lock *l;
 	struct stat st;
 
 	if (!o || fstat(o->fd, &st))
 		return -EBADF;
-	l = find(f, m->a1, &st);
-	if (!l && lock.l_type == F_UNLCK)
+	*l = find(f, m->a1, &st);
+	if (*l || !made)
 		return 0;
-	if (!l)
-		l = make(f, m->a1, o, &st);
-	if (!l)
-		return -ENOLCK;
+	*l = make(f, m->a1, o, &st);
+	return *l ? 0 : -ENOLCK;
+}
+
+int64_t files_do_setlk(struct files *f, const struct wire_call *m)
+{
+	struct flock lock = lock_of(m);
+	struct file_lock *l;
+	int rc = lock_for(f, m, lock.l_type != F_UNLCK, &l);
+
+	if (rc || !l)
+		return rc;
 	if (!fcntl(l->fd, F_OFD_SETLK, &lock))
 		return 0;
 	return (errno == EAGAIN || errno == EACCES) && m->a5 ? FILES_WAITS : -errno;
@@ -103,19 +110,15 @@ int64_t files_do_setlk(struct files *f, const struct wire_call *m)
 
 int64_t files_do_getlk(struct files *f, const struct wire_call *m)
 {
-	struct file_open *o = open_find(&f->nodes, (uint32_t)m->a0);
 	struct bytes b = bytes_of(f->out, 32);
 	struct flock lock = lock_of(m);
 	struct file_lock *l;
-	struct stat st;
+	int rc = lock_for(f, m, true, &l);
 
-	if (!o || fstat(o->fd, &st))
-		return -EBADF;
-	l = find(f, m->a1, &st);
-	if (!l)
-		l = make(f, m->a1, o, &st);
-	if (!l || fcntl(l->fd, F_OFD_GETLK, &lock))
-		return l ? -errno : -ENOLCK;
+	if (rc)
+		return rc;
+	if (fcntl(l->fd, F_OFD_GETLK, &lock))
+		return -errno;
 	bytes_put_le(&b, (uint64_t)lock.l_type, 8);
 	bytes_put_le(&b, (uint64_t)lock.l_start, 8);
 	bytes_put_le(&b, (uint64_t)lock.l_len, 8);

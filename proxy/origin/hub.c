@@ -165,83 +165,98 @@ int hub_stream(int hub, pid_t pid, int fd, uint32_t id, bool out, uint64_t offse
 	return ask(hub, WIRE_HUB_STREAMS, buf, wire_put_hub_streams(buf, sizeof(buf), &m), &its, 1, e);
 }
 
+/* Descriptors of the program's for the hub, as many in a message as go; with each, 4 or 16 bytes that say what it is */
+struct batch {
+	int hub, pidfd;
+	unsigned type;
+	int fds[STREAMS_A_MESSAGE], n;
+	uint8_t what[STREAMS_A_MESSAGE * 16];
+	struct bytes b;
+};
+
+static void batch_empty(struct batch *t)
+{
+	while (t->n > 0)
+		close(t->fds[--t->n]);
+	t->b = bytes_of(t->what, sizeof(t->what));
+}
+
+static int batch_begin(struct batch *t, int hub, unsigned type, pid_t pid, struct err *e)
+{
+	*t = (struct batch){ .hub = hub, .type = type, .pidfd = pidfd_open(pid, 0) };
+	batch_empty(t);
+	return t->pidfd < 0 ? err_set(e, -errno, "reach the program's descriptors") : 0;
+}
+
+static int batch_send(struct batch *t, struct err *e)
+{
+	/* HUB_FILES has the same shape */
+	struct wire_hub_streams m = { { t->what, (uint32_t)(t->b.at - t->what) } };
+	uint8_t buf[sizeof(t->what) + 64];
+	int rc = t->n ? ask(t->hub, t->type, buf, wire_put_hub_streams(buf, sizeof(buf), &m), t->fds, t->n, e) : 0;
+
+	batch_empty(t);
+	return rc;
+}
+
+/* The caller puts into @t->b what it is */
+static int batch_take(struct batch *t, int fd, struct err *e)
+{
+	int rc = t->n == STREAMS_A_MESSAGE ? batch_send(t, e) : 0;
+
+	if (rc)
+		return rc;
+	t->fds[t->n] = pidfd_getfd(t->pidfd, fd, 0);
+	if (t->fds[t->n] < 0)
+		return err_set(e, -errno, "take descriptor %d of the program", fd);
+	t->n++;
+	return 0;
+}
+
+/* @rc: of all that came before */
+static int batch_end(struct batch *t, int rc, struct err *e)
+{
+	rc = rc ? rc : batch_send(t, e);
+	batch_empty(t);
+	drop_fd(&t->pidfd);
+	return rc;
+}
+
 int hub_streams(int hub, pid_t pid, const struct image *img, struct err *e)
 {
-	AUTO_FD int pidfd = pidfd_open(pid, 0);
-	uint8_t streams[STREAMS_A_MESSAGE * 16], buf[STREAMS_A_MESSAGE * 16 + 64];
-	struct bytes b = bytes_of(streams, sizeof(streams));
-	int fds[STREAMS_A_MESSAGE], n = 0, rc = 0;
+	struct batch t;
+	int rc = batch_begin(&t, hub, WIRE_HUB_STREAMS, pid, e);
 
-	if (pidfd < 0)
-		return err_set(e, -errno, "reach the program's descriptors");
-	for (size_t i = 0; i <= img->n_fds && !rc; i++) {
-		bool end = i == img->n_fds;
-		const struct image_open *o = end ? NULL : &img->opens[img->fds[i].open];
+	for (size_t i = 0; i < img->n_fds && !rc; i++) {
+		const struct image_open *o = &img->opens[img->fds[i].open];
 
-		if (n && (end || n == STREAMS_A_MESSAGE)) {
-			struct wire_hub_streams m = { { streams, (uint32_t)(b.at - streams) } };
-
-			rc = ask(hub, WIRE_HUB_STREAMS, buf, wire_put_hub_streams(buf, sizeof(buf), &m), fds, n, e);
-			while (n > 0)
-				close(fds[--n]);
-			b = bytes_of(streams, sizeof(streams));
-		}
-		if (end || rc || o->kind != OPEN_TWIN)
+		if (o->kind != OPEN_TWIN)
 			continue;
-		fds[n] = pidfd_getfd(pidfd, (int)img->fds[i].fd, 0);
-		if (fds[n] < 0) {
-			rc = err_set(e, -errno, "take descriptor %d of the program", (int)img->fds[i].fd);
-			break;
-		}
-		n++;
-		bytes_put_le(&b, (uint64_t)o->stream, 4);
-		bytes_put_le(&b, (o->flags & O_ACCMODE) != O_RDONLY, 4);
-		bytes_put_le(&b, o->offset, 8);
+		rc = batch_take(&t, (int)img->fds[i].fd, e);
+		bytes_put_le(&t.b, (uint64_t)o->stream, 4);
+		bytes_put_le(&t.b, (o->flags & O_ACCMODE) != O_RDONLY, 4);
+		bytes_put_le(&t.b, o->offset, 8);
 	}
-	while (n > 0)
-		close(fds[--n]);
-	return rc;
+	return batch_end(&t, rc, e);
 }
 
 /* The program's open files of the origin, each description once */
 int hub_files(int hub, pid_t pid, const struct image *img, struct err *e)
 {
-	AUTO_FD int pidfd = pidfd_open(pid, 0);
-	uint8_t handles[STREAMS_A_MESSAGE * 4], buf[sizeof(handles) + 64];
-	struct bytes b = bytes_of(handles, sizeof(handles));
-	int fds[STREAMS_A_MESSAGE], n = 0, rc = 0;
+	struct batch t;
+	int rc = batch_begin(&t, hub, WIRE_HUB_FILES, pid, e);
 
-	if (pidfd < 0)
-		return err_set(e, -errno, "reach the program's descriptors");
-	for (size_t i = 0; i <= img->n_opens && !rc; i++) {
-		bool end = i == img->n_opens;
+	for (size_t i = 0; i < img->n_opens && !rc; i++) {
 		size_t k = 0;
 
-		if (n && (end || n == STREAMS_A_MESSAGE)) {
-			struct wire_hub_files m = { { handles, (uint32_t)(b.at - handles) } };
-
-			rc = ask(hub, WIRE_HUB_FILES, buf, wire_put_hub_files(buf, sizeof(buf), &m), fds, n, e);
-			while (n > 0)
-				close(fds[--n]);
-			b = bytes_of(handles, sizeof(handles));
-		}
-		if (end || rc || img->opens[i].kind != OPEN_ORIGIN)
-			continue;
 		while (k < img->n_fds && img->fds[k].open != (int64_t)i)
 			k++;
-		if (k == img->n_fds)
+		if (img->opens[i].kind != OPEN_ORIGIN || k == img->n_fds)
 			continue;
-		fds[n] = pidfd_getfd(pidfd, (int)img->fds[k].fd, 0);
-		if (fds[n] < 0) {
-			rc = err_set(e, -errno, "take descriptor %d of the program", (int)img->fds[k].fd);
-			break;
-		}
-		n++;
-		bytes_put_le(&b, (uint64_t)img->opens[i].stream, 4);
+		rc = batch_take(&t, (int)img->fds[k].fd, e);
+		bytes_put_le(&t.b, (uint64_t)img->opens[i].stream, 4);
 	}
-	while (n > 0)
-		close(fds[--n]);
-	return rc;
+	return batch_end(&t, rc, e);
 }
 
 int hub_join(int hub, pid_t pid, int sock, struct err *e)

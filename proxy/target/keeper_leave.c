@@ -143,6 +143,17 @@ int keeper_on_survey(struct keeper *k, const struct request *q UNUSED, struct er
 	return rc ? rc : say_image(k, WIRE_SURVEYED, img, e);
 }
 
+/* It goes on here */
+static void thaw(struct keeper *k)
+{
+	if (k->leave) {
+		leave_thaw(k->leave);
+		pump_hold(k->pump, false);
+	}
+	k->leave = NULL;
+	originfs_leaving(k->fs, false);
+}
+
 int keeper_on_freeze(struct keeper *k, const struct request *q, struct err *e)
 {
 	struct look l = look_from(k);
@@ -157,13 +168,8 @@ int keeper_on_freeze(struct keeper *k, const struct request *q, struct err *e)
 	rc = leave_freeze(&l, all_stand, k->pump, (int)m.drain_ms, &k->leave, e);
 	for (size_t i = 0; !rc && i < image_processes(leave_image(k->leave)); i++)
 		rc = originfs_describe(k->fs, image_process(leave_image(k->leave), i), e);
-	if (rc && k->leave) {
-		leave_thaw(k->leave);
-		k->leave = NULL;
-		pump_hold(k->pump, false);
-	}
 	if (rc) {
-		originfs_leaving(k->fs, false);
+		thaw(k);
 		return rc;
 	}
 	leave_image(k->leave)->ended_first = k->ended ? k->body : 0;
@@ -177,10 +183,7 @@ int keeper_on_thaw(struct keeper *k, const struct request *q UNUSED, struct err 
 	uint8_t buf[64];
 
 	if (k->state == KEEPER_FROZEN) {
-		leave_thaw(k->leave);
-		k->leave = NULL;
-		originfs_leaving(k->fs, false);
-		pump_hold(k->pump, false);
+		thaw(k);
 		k->state = keeper_going(k);
 		keeper_reap(k);	/* it may have been killed meanwhile */
 	}

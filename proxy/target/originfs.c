@@ -301,6 +301,8 @@ int originfs_open(struct originfs *o, const struct image_open *open, struct err 
 		n = sock_recv(sv[0], &code, sizeof(code), &fd, &nfds, 0);
 	}
 	close(sv[0]);
+	if (o->opener > 0 && n == -EAGAIN)
+		kill(o->opener, SIGKILL);
 	/* what it has is closed when it ends, and that asks us */
 	while (o->opener > 0 && waitpid(o->opener, NULL, __WALL | WNOHANG) == 0) {
 		poll(&(struct pollfd){ .fd = o->epoll, .events = POLLIN }, 1, 1);
@@ -324,20 +326,77 @@ int originfs_go(struct originfs *o, struct err *e)
 	return rc ? err_set(e, rc, "tell the origin what the program has open") : 0;
 }
 
+/* ---- what asks us, and waits, must not be us ---------------------------------------------------------------- */
+
+struct beside {
+	void (*work)(void *arg);
+	void *arg;
+	int done;
+};
+
+static void *be_beside(void *p)
+{
+	const struct beside *b = p;
+	uint64_t one = 1;
+
+	b->work(b->arg);
+	if (write(b->done, &one, sizeof(one)) != sizeof(one))
+		log_err("the end of a thread's work can't be told: %s", strerror(errno));
+	return NULL;
+}
+
+/**
+ * run_beside() - In a thread, since its rights are ours, while @idle serves
+ *
+ * Return: 0; -ETIMEDOUT: it goes on, and @arg is its own from now on; another negative errno: it didn't begin
+ */
+static int run_beside(void (*work)(void *arg), void *arg, int64_t deadline, void (*idle)(void *ctx), void *ctx)
+{
+	struct beside *b = malloc(sizeof(*b));
+	pthread_t thread;
+	uint64_t n;
+	int rc = ENOMEM;
+
+	if (b) {
+		*b = (struct beside){ work, arg, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+		rc = b->done < 0 ? EMFILE : pthread_create(&thread, NULL, be_beside, b);
+	}
+	if (rc) {
+		if (b)
+			drop_fd(&b->done);
+		free(b);
+		return -rc;
+	}
+	while (read(b->done, &n, sizeof(n)) != sizeof(n)) {
+		if (!deadline_left_ms(deadline)) {
+			pthread_detach(thread);
+			return -ETIMEDOUT;
+		}
+		poll(&(struct pollfd){ .fd = b->done, .events = POLLIN }, 1, 1);
+		idle(ctx);
+	}
+	pthread_join(thread, NULL);
+	close(b->done);
+	free(b);
+	return 0;
+}
+
+static void hear(void *ctx)
+{
+	originfs_hear(ctx);
+}
+
 /* ---- what the stopped program has written ------------------------------------------------------------- */
 
 struct flushing {
-	int done;
 	bool failed;
 	size_t n;
 	char dirs[][256];
 };
 
-/* In a thread, as describe() below.  It may outlive whoever waits for it */
-static void *flush(void *arg)
+static void flush(void *arg)
 {
 	struct flushing *f = arg;
-	uint64_t one = 1;
 
 	for (size_t i = 0; i < f->n; i++) {
 		int fd = open(f->dirs[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -346,54 +405,25 @@ static void *flush(void *arg)
 		if (fd >= 0)
 			close(fd);
 	}
-	if (write(f->done, &one, sizeof(one)) != sizeof(one))
-		f->failed = true;
-	return NULL;
-}
-
-static int start_flush(struct originfs *o, struct flushing **out)
-{
-	struct flushing *f = calloc(1, sizeof(*f) + o->n_mounts * sizeof(f->dirs[0]));
-	pthread_t thread;
-	int rc;
-
-	if (!f)
-		return -ENOMEM;
-	f->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	for (size_t i = 0; i < o->n_mounts; i++)
-		if (o->mounts[i].root)
-			memcpy(f->dirs[f->n++], o->mounts[i].dir, sizeof(f->dirs[0]));
-	rc = f->done < 0 ? EMFILE : pthread_create(&thread, NULL, flush, f);
-	if (!rc) {
-		pthread_detach(thread);
-		*out = f;
-		return 0;
-	}
-	drop_fd(&f->done);
-	free(f);
-	return -rc;
 }
 
 int originfs_flush(struct originfs *o, void (*idle)(void *ctx), void *ctx, struct err *e)
 {
-	int64_t deadline = deadline_in_ms(FLUSH_MS);
-	struct flushing *f = NULL;
-	uint64_t n;
-	int rc;
+	struct flushing *f;
+	int rc = -ENOMEM;
 
 	if (!o || !o->n_writable)
 		return 0;
-	rc = start_flush(o, &f);
-	if (!f)
-		return err_set(e, rc, "send what the program has written home");
-	while (read(f->done, &n, sizeof(n)) != sizeof(n)) {
-		if (!deadline_left_ms(deadline))	/* it is the thread's from now on */
-			return err_say(e, -ETIMEDOUT, "what the program has written to files of its origin isn't there yet: try again");
-		poll(&(struct pollfd){ .fd = f->done, .events = POLLIN }, 1, 1);
-		idle(ctx);
-	}
-	rc = f->failed ? -EIO : 0;
-	close(f->done);
+	f = calloc(1, sizeof(*f) + o->n_mounts * sizeof(f->dirs[0]));
+	for (size_t i = 0; f && i < o->n_mounts; i++)
+		if (o->mounts[i].root)
+			memcpy(f->dirs[f->n++], o->mounts[i].dir, sizeof(f->dirs[0]));
+	if (f)
+		rc = run_beside(flush, f, deadline_in_ms(FLUSH_MS), idle, ctx);
+	if (rc == -ETIMEDOUT)
+		return err_say(e, rc, "what the program has written to files of its origin isn't there yet: try again");
+	if (!rc && f->failed)
+		rc = -EIO;
 	free(f);
 	return rc ? err_set(e, rc, "send what the program has written home") : 0;
 }
@@ -402,16 +432,13 @@ int originfs_flush(struct originfs *o, void (*idle)(void *ctx), void *ctx, struc
 
 struct describing {
 	struct image *img;
-	int done;
 	bool failed;
 };
 
-/* In a thread: what asks us, and waits, must not be us; and its right to look into the program is ours */
-static void *describe(void *arg)
+static void describe(void *arg)
 {
 	struct describing *d = arg;
 	AUTO_FD int pidfd = pidfd_open((pid_t)d->img->pid, 0);
-	uint64_t one = 1;
 
 	for (size_t i = 0; i < d->img->n_fds; i++) {
 		struct image_open *open = &d->img->opens[d->img->fds[i].open];
@@ -427,9 +454,6 @@ static void *describe(void *arg)
 		if (fd >= 0)
 			close(fd);
 	}
-	if (write(d->done, &one, sizeof(one)) != sizeof(one))
-		d->failed = true;
-	return NULL;
 }
 
 static bool has_any(const struct image *img)
@@ -469,24 +493,13 @@ static int describe_locks(const struct originfs *o, struct image *img)
 
 int originfs_describe(struct originfs *o, struct image *img, struct err *e)
 {
-	AUTO_FD int done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	struct describing d = { img, done, false };
-	pthread_t thread;
-	uint64_t n;
+	struct describing d = { img, false };
 	int rc;
 
 	if (!o || !has_any(img))
 		return 0;
-	rc = done < 0 ? EMFILE : pthread_create(&thread, NULL, describe, &d);
-	if (rc)
-		return err_set(e, -rc, "find out what the program has open");
-	while (read(done, &n, sizeof(n)) != sizeof(n)) {
-		struct pollfd p[] = { { .fd = done, .events = POLLIN }, { .fd = o->epoll, .events = POLLIN } };
-
-		poll(p, 2, 1000);
-		originfs_hear(o);
-	}
-	pthread_join(thread, NULL);
-	rc = d.failed ? -EIO : describe_locks(o, img);
+	rc = run_beside(describe, &d, NO_DEADLINE, hear, o);
+	if (!rc)
+		rc = d.failed ? -EIO : describe_locks(o, img);
 	return rc ? err_set(e, rc, "find out what the program has open") : 0;
 }

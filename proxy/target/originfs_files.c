@@ -25,56 +25,18 @@
 
 /* ---- asked at home -------------------------------------------------------------------------------------- */
 
-static void on_interrupt(fuse_req_t req UNUSED, void *data)
-{
-	struct file_request *r = data;
-
-	if (!r->interrupted)
-		ask_cancel(r->m->o->asks, r->ask);
-	r->interrupted = true;
-}
-
-struct file_request *file_request(fuse_req_t req, fuse_ino_t node, const struct fuse_file_info *fi)
-{
-	struct file_request *r = calloc(1, sizeof(*r));
-
-	if (!r) {
-		fuse_reply_err(req, ENOMEM);
-		return NULL;
-	}
-	*r = (struct file_request){ .m = mount_of(req), .req = req, .node = node_at_home(mount_of(req), node),
-				    .tid = fuse_req_ctx(req)->pid };
-	if (fi)
-		r->fi = *fi;
-	return r;
-}
-
-void file_ask(struct file_request *r, enum file_op op, const uint64_t args[6], const void *in, size_t len, ask_done *done)
+void file_ask(struct request *r, enum file_op op, const uint64_t args[6], const void *in, size_t len, ask_done *done)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(r->req);
+	uint64_t ask = ask_home(r->m->o->asks, FILE_PID, FILE_ROW + op, file_ids(ctx->uid, ctx->gid), args, in, len, done, r);
 
-	r->ask = ask_home(r->m->o->asks, FILE_PID, FILE_ROW + op, file_ids(ctx->uid, ctx->gid), args, in, len, done, r);
-	if (r->ask) {
-		fuse_req_interrupt_func(r->req, on_interrupt, r);
+	if (ask) {
+		request_waits(r, ask);
 		return;
 	}
 	log_warn("the origin couldn't be asked for %s: too much is on the way", file_op_name(op));
 	fuse_reply_err(r->req, EIO);
 	free(r);
-}
-
-void file_end(struct file_request *r)
-{
-	free(r);
-}
-
-void file_fail(struct file_request *r, int64_t value)
-{
-	fuse_req_interrupt_func(r->req, NULL, NULL);
-	if (value == -ERESTARTSYS && !r->m->o->leaving)
-		originfs_put_in_order(r->req, r->tid);
-	else
-		fuse_reply_err(r->req, value == -ERESTARTSYS ? EINTR : (int)-value);
 }
 
 static void ignore(void *ctx UNUSED, int64_t value UNUSED, const void *out UNUSED, size_t len UNUSED)
@@ -85,17 +47,6 @@ void file_tell(struct originfs *o, enum file_op op, const uint64_t args[6], cons
 {
 	if (!ask_home(o->asks, FILE_PID, FILE_ROW + op, 0, args, in, len, ignore, NULL))
 		log_warn("the origin couldn't be told of %s: too much is on the way", file_op_name(op));
-}
-
-void file_on_plain(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
-{
-	struct file_request *r = ctx;
-
-	if (value < 0)
-		file_fail(r, value);
-	else
-		fuse_reply_err(r->req, 0);
-	file_end(r);
 }
 
 void file_forget(struct originfs *o, uint64_t node, uint64_t lookups)
@@ -139,7 +90,7 @@ bool files_is_streamed(mode_t mode)
 	return S_ISCHR(mode) || S_ISBLK(mode) || S_ISFIFO(mode);
 }
 
-void file_reply_entry(struct file_request *r, const void *out, size_t len, bool created)
+void file_reply_entry(struct request *r, const void *out, size_t len, bool created)
 {
 	struct fuse_entry_param entry = { 0 };
 	struct originfs *o = r->m->o;
@@ -173,13 +124,13 @@ void file_reply_entry(struct file_request *r, const void *out, size_t len, bool 
 
 static void on_entry(void *ctx, int64_t value, const void *out, size_t len)
 {
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 
 	if (value < 0)
-		file_fail(r, value);
+		request_fail(r, value);
 	else
 		file_reply_entry(r, out, len, false);
-	file_end(r);
+	request_end(r);
 }
 
 /* ---- /dev: what is the target's own --------------------------------------------------------------------------- */
@@ -191,14 +142,21 @@ static void on_entry(void *ctx, int64_t value, const void *out, size_t len)
 static const struct own_name {
 	const char *name, *link;
 	mode_t type;
+	bool streams;		/* it leads to terminals, which only look like files here: what it is the origin says */
 } own_names[] = {
-	{ "null", NULL, S_IFREG },	  { "zero", NULL, S_IFREG },
-	{ "full", NULL, S_IFREG },	  { "random", NULL, S_IFREG },
-	{ "urandom", NULL, S_IFREG },	  { "pts", NULL, S_IFDIR },
-	{ "fd", "/proc/self/fd", S_IFLNK }, { "stdin", "/proc/self/fd/0", S_IFLNK },
-	{ "stdout", "/proc/self/fd/1", S_IFLNK }, { "stderr", "/proc/self/fd/2", S_IFLNK },
-	{ "tty", "pts/tty", S_IFLNK },	  { "ptmx", "pts/ptmx", S_IFLNK },
-	{ &STUB_MARKER[sizeof("/dev/") - 1], NULL, S_IFREG },
+	{ "null", NULL, S_IFREG, false },
+	{ "zero", NULL, S_IFREG, false },
+	{ "full", NULL, S_IFREG, false },
+	{ "random", NULL, S_IFREG, false },
+	{ "urandom", NULL, S_IFREG, false },
+	{ "fd", "/proc/self/fd", S_IFLNK, false },
+	{ "stdin", "/proc/self/fd/0", S_IFLNK, false },
+	{ "stdout", "/proc/self/fd/1", S_IFLNK, false },
+	{ "stderr", "/proc/self/fd/2", S_IFLNK, false },
+	{ "pts", NULL, S_IFDIR, true },
+	{ "tty", "pts/tty", S_IFLNK, true },
+	{ "ptmx", "pts/ptmx", S_IFLNK, true },
+	{ &STUB_MARKER[sizeof("/dev/") - 1], NULL, S_IFREG, false },
 };
 
 #define OWN_NODES 0x3fffff00u		/* below FIRST_FRESH, above the known ones */
@@ -230,11 +188,9 @@ bool files_own_name(const char *rest)
 	len = strcspn(rest, "/");
 	if (strstr(rest, "..") || !strncmp(rest, "./", 2))
 		return true;
-	/* terminals only look like files here */
 	for (size_t i = 0; i < ARRAY_SIZE(own_names); i++)
 		if (strlen(own_names[i].name) == len && !strncmp(own_names[i].name, rest, len))
-			return strcmp(own_names[i].name, "pts") && strcmp(own_names[i].name, "tty") &&
-			       strcmp(own_names[i].name, "ptmx");
+			return !own_names[i].streams;
 	return false;
 }
 
@@ -407,7 +363,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 static void ask_named(fuse_req_t req, fuse_ino_t parent, const char *name, enum file_op op, uint64_t a1, uint64_t a2,
 		      ask_done *done)
 {
-	struct file_request *r = file_request(req, parent, NULL);
+	struct request *r = request_new(req, parent, NULL);
 
 	if (r)
 		file_ask(r, op, (uint64_t[6]){ r->node, a1, a2 }, name, strlen(name) + 1, done);
@@ -416,7 +372,7 @@ static void ask_named(fuse_req_t req, fuse_ino_t parent, const char *name, enum 
 static void ask_two(fuse_req_t req, fuse_ino_t parent, const char *name, const char *other, enum file_op op, uint64_t a1,
 		    uint64_t a2, ask_done *done)
 {
-	struct file_request *r = file_request(req, parent, NULL);
+	struct request *r = request_new(req, parent, NULL);
 	size_t first = strlen(name) + 1, second = strlen(other) + 1;
 	char both[512 + 4096];
 
@@ -457,23 +413,23 @@ static void reply_attr(fuse_req_t req, uint64_t node, struct stat *st)
 
 static void on_attr(void *ctx, int64_t value, const void *out, size_t len)
 {
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 	struct stat st;
 
 	if (value < 0)
-		file_fail(r, value);
+		request_fail(r, value);
 	else if (file_get_stat(out, len, &st))
 		fuse_reply_err(r->req, EIO);
 	else
 		reply_attr(r->req, r->node, &st);
-	file_end(r);
+	request_end(r);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	const struct own_name *own = own_by_node(mount_of(req), ino);
 	struct node *pulled = pulled_find(of(req), ino);
-	struct file_request *r;
+	struct request *r;
 
 	if (own) {
 		struct stat st = stat_of_own(own);
@@ -489,7 +445,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		getattr_known(req, ino);
 		return;
 	}
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (r)
 		file_ask(r, FILE_getattr, (uint64_t[6]){ r->node, fi ? fi->fh : 0 }, NULL, 0, on_attr);
 }
@@ -509,7 +465,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 	uint64_t node = known_at_home(req, ino), bits = 0;
 	struct node *pulled = pulled_find(of(req), ino);
 	uint8_t buf[FILE_STAT_LEN];
-	struct file_request *r;
+	struct request *r;
 
 	if (pulled && what == FUSE_SET_ATTR_SIZE) {	/* O_TRUNC means nothing to it */
 		pulled_getattr(req, pulled);
@@ -523,43 +479,43 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int what
 		if (what & set_bits[i].fuse)
 			bits |= set_bits[i].ours;
 	file_put_stat(buf, st);
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (r)
 		file_ask(r, FILE_setattr, (uint64_t[6]){ node, fi && !pulled ? fi->fh : 0, bits }, buf, sizeof(buf), on_attr);
 }
 
 static void on_link(void *ctx, int64_t value, const void *out, size_t len)
 {
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 	char path[4096];
 
 	if (value < 0 || len >= sizeof(path)) {
-		file_fail(r, value < 0 ? value : -EIO);
+		request_fail(r, value < 0 ? value : -EIO);
 	} else {
 		memcpy(path, out, len);
 		path[len] = 0;
 		fuse_reply_readlink(r->req, path);
 	}
-	file_end(r);
+	request_end(r);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	const struct own_name *own = own_by_node(mount_of(req), ino);
-	struct file_request *r;
+	struct request *r;
 
 	if (own) {
 		fuse_reply_readlink(req, own->link);
 		return;
 	}
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (r)
 		file_ask(r, FILE_readlink, (uint64_t[6]){ r->node }, NULL, 0, on_link);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-	struct file_request *r = file_request(req, parent, NULL);
+	struct request *r = request_new(req, parent, NULL);
 
 	if (!r)
 		return;
@@ -588,37 +544,37 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	ask_named(req, parent, name, FILE_unlink, 0, 0, file_on_plain);
+	ask_named(req, parent, name, FILE_unlink, 0, 0, request_on_plain);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	ask_named(req, parent, name, FILE_unlink, AT_REMOVEDIR, 0, file_on_plain);
+	ask_named(req, parent, name, FILE_unlink, AT_REMOVEDIR, 0, request_on_plain);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t to, const char *other, unsigned flags)
 {
-	ask_two(req, parent, name, other, FILE_rename, node_at_home(mount_of(req), to), flags, file_on_plain);
+	ask_two(req, parent, name, other, FILE_rename, node_at_home(mount_of(req), to), flags, request_on_plain);
 }
 
 static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
-	struct file_request *r;
+	struct request *r;
 
 	/* what is pulled is looked at when it is opened; before the program runs it may go where it was */
 	if (!of(req)->up || pulled_find(of(req), ino) || own_by_node(mount_of(req), ino)) {
 		fuse_reply_err(req, 0);
 		return;
 	}
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (r)
-		file_ask(r, FILE_access, (uint64_t[6]){ r->node, (uint64_t)mask }, NULL, 0, file_on_plain);
+		file_ask(r, FILE_access, (uint64_t[6]){ r->node, (uint64_t)mask }, NULL, 0, request_on_plain);
 }
 
 static void on_statfs(void *ctx, int64_t value, const void *out, size_t len)
 {
 	struct bytes b = bytes_of(out, len);
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 	struct statvfs s = { 0 };
 
 	s.f_bsize = bytes_get_le(&b, 8);
@@ -630,15 +586,15 @@ static void on_statfs(void *ctx, int64_t value, const void *out, size_t len)
 	s.f_ffree = s.f_favail = bytes_get_le(&b, 8);
 	s.f_namemax = bytes_get_le(&b, 8);
 	if (value < 0 || b.bad)
-		file_fail(r, value < 0 ? value : -EIO);
+		request_fail(r, value < 0 ? value : -EIO);
 	else
 		fuse_reply_statfs(r->req, &s);
-	file_end(r);
+	request_end(r);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct file_request *r = file_request(req, ino && !pulled_find(of(req), ino) ? ino : FUSE_ROOT_ID, NULL);
+	struct request *r = request_new(req, ino && !pulled_find(of(req), ino) ? ino : FUSE_ROOT_ID, NULL);
 
 	if (r)
 		file_ask(r, FILE_statfs, (uint64_t[6]){ r->node }, NULL, 0, on_statfs);
@@ -648,29 +604,29 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 static void on_xattr(void *ctx, int64_t value, const void *out, size_t len)
 {
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 
 	if (value < 0)
-		file_fail(r, value);
+		request_fail(r, value);
 	else if (!r->size)
 		fuse_reply_xattr(r->req, (size_t)value);
 	else if (len > r->size)
 		fuse_reply_err(r->req, EIO);
 	else
 		fuse_reply_buf(r->req, out, len);
-	file_end(r);
+	request_end(r);
 }
 
 static void ask_xattr(fuse_req_t req, fuse_ino_t ino, enum file_op op, const char *name, size_t size)
 {
 	uint64_t node = known_at_home(req, ino);
-	struct file_request *r;
+	struct request *r;
 
 	if (!node) {
 		fuse_reply_err(req, ENODATA);
 		return;
 	}
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (!r)
 		return;
 	r->size = size;
@@ -695,7 +651,7 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 {
 	size_t first = strlen(name) + 1;
 	uint64_t node = known_at_home(req, ino);
-	struct file_request *r;
+	struct request *r;
 	AUTO_FREE char *both = malloc(first + size);
 
 	if (!both || first + size > FILE_MOST || !node) {
@@ -704,9 +660,9 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 	}
 	memcpy(both, name, first);
 	memcpy(both + first, value, size);
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (r)
-		file_ask(r, FILE_setxattr, (uint64_t[6]){ node, (uint64_t)flags }, both, first + size, file_on_plain);
+		file_ask(r, FILE_setxattr, (uint64_t[6]){ node, (uint64_t)flags }, both, first + size, request_on_plain);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
@@ -714,7 +670,7 @@ static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	uint64_t node = known_at_home(req, ino);
 
 	if (node)
-		ask_named(req, node, name, FILE_removexattr, 0, 0, file_on_plain);
+		ask_named(req, node, name, FILE_removexattr, 0, 0, request_on_plain);
 	else
 		fuse_reply_err(req, EPERM);
 }

@@ -33,7 +33,7 @@ static uint64_t handle_of(const struct fuse_file_info *fi)
 	return fi->fh & UINT32_MAX;
 }
 
-static void may_cache(struct file_request *r, bool cached)
+static void may_cache(struct request *r, bool cached)
 {
 	r->fi.direct_io = !cached && !(r->fi.flags & O_DIRECTORY);
 	r->fi.keep_cache = cached;
@@ -48,10 +48,10 @@ static void may_cache(struct file_request *r, bool cached)
 
 static void on_opened(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
 {
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 
 	if (value < 0) {
-		file_fail(r, value);
+		request_fail(r, value);
 	} else {
 		may_cache(r, value > 0);
 		if (fuse_reply_open(r->req, &r->fi))	/* the caller was killed */
@@ -59,7 +59,7 @@ static void on_opened(void *ctx, int64_t value, const void *out UNUSED, size_t l
 		else if (value > 0)
 			cache_opened(r->m->o, r->node);
 	}
-	file_end(r);
+	request_end(r);
 }
 
 /* What the program has open already.  noflush: the keeper, too, closes a descriptor of it, and mustn't wait for itself */
@@ -81,7 +81,7 @@ static void open_known(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct node *pulled = pulled_find(of(req), ino);
-	struct file_request *r;
+	struct request *r;
 
 	if (pulled) {
 		pulled_open(req, pulled, fi);
@@ -91,7 +91,7 @@ void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		open_known(req, ino, fi);
 		return;
 	}
-	r = file_request(req, ino, fi);
+	r = request_new(req, ino, fi);
 	if (!r)
 		return;
 	r->fi.fh = of(req)->next++;
@@ -100,20 +100,20 @@ void io_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void on_created(void *ctx, int64_t value, const void *out, size_t len)
 {
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 
 	if (value < 0) {
-		file_fail(r, value);
+		request_fail(r, value);
 	} else {
 		may_cache(r, value > 0);
 		file_reply_entry(r, out, len, true);
 	}
-	file_end(r);
+	request_end(r);
 }
 
 void io_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
-	struct file_request *r = file_request(req, parent, fi);
+	struct request *r = request_new(req, parent, fi);
 
 	if (!r)
 		return;
@@ -172,15 +172,15 @@ void io_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void io_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct file_request *r;
+	struct request *r;
 
 	if (!forget_locks(of(req), node_at_home(mount_of(req), ino), fi->lock_owner)) {
 		fuse_reply_err(req, 0);
 		return;
 	}
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (r)
-		file_ask(r, FILE_flush, (uint64_t[6]){ handle_of(fi), fi->lock_owner }, NULL, 0, file_on_plain);
+		file_ask(r, FILE_flush, (uint64_t[6]){ handle_of(fi), fi->lock_owner }, NULL, 0, request_on_plain);
 }
 
 /* ---- bytes -------------------------------------------------------------------------------------------------- */
@@ -194,22 +194,9 @@ static bool refuse_poisoned(fuse_req_t req, fuse_ino_t ino)
 	return true;
 }
 
-static void on_bytes(void *ctx, int64_t value, const void *out, size_t len)
-{
-	struct file_request *r = ctx;
-
-	if (value < 0)
-		file_fail(r, value);
-	else if (len > r->size)
-		fuse_reply_err(r->req, EIO);
-	else
-		fuse_reply_buf(r->req, out, len);
-	file_end(r);
-}
-
 void io_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct file_request *r;
+	struct request *r;
 
 	if (pulled_find(of(req), ino)) {
 		pulled_read(req, ino, size, off, fi);
@@ -217,27 +204,16 @@ void io_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	}
 	if (refuse_poisoned(req, ino))
 		return;
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (!r)
 		return;
 	r->size = MIN(size, (size_t)FILE_MOST);
-	file_ask(r, FILE_read, (uint64_t[6]){ handle_of(fi), (uint64_t)off, r->size }, NULL, 0, on_bytes);
-}
-
-static void on_written(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
-{
-	struct file_request *r = ctx;
-
-	if (value < 0 || (uint64_t)value > r->size)
-		file_fail(r, value < 0 ? value : -EIO);
-	else
-		fuse_reply_write(r->req, (size_t)value);
-	file_end(r);
+	file_ask(r, FILE_read, (uint64_t[6]){ handle_of(fi), (uint64_t)off, r->size }, NULL, 0, request_on_bytes);
 }
 
 void io_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct file_request *r;
+	struct request *r;
 
 	if (pulled_find(of(req), ino)) {
 		pulled_write(req, ino, p, size, off, fi);
@@ -245,49 +221,49 @@ void io_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t 
 	}
 	if (refuse_poisoned(req, ino))
 		return;
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (!r)
 		return;
 	r->size = MIN(size, (size_t)FILE_MOST);
-	file_ask(r, FILE_write, (uint64_t[6]){ handle_of(fi), (uint64_t)off, (uint64_t)fi->flags }, p, r->size, on_written);
+	file_ask(r, FILE_write, (uint64_t[6]){ handle_of(fi), (uint64_t)off, (uint64_t)fi->flags }, p, r->size, request_on_written);
 }
 
 void io_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct file_request *r;
+	struct request *r;
 
 	if (pulled_find(of(req), ino)) {
 		fuse_reply_err(req, EINVAL);	/* as of a terminal or a pipe */
 		return;
 	}
-	r = file_request(req, ino, NULL);
+	r = request_new(req, ino, NULL);
 	if (r)
-		file_ask(r, FILE_sync, (uint64_t[6]){ handle_of(fi), (uint64_t)datasync }, NULL, 0, file_on_plain);
+		file_ask(r, FILE_sync, (uint64_t[6]){ handle_of(fi), (uint64_t)datasync }, NULL, 0, request_on_plain);
 }
 
 void io_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
 {
-	struct file_request *r = file_request(req, ino, NULL);
+	struct request *r = request_new(req, ino, NULL);
 
 	if (r)
 		file_ask(r, FILE_allocate, (uint64_t[6]){ handle_of(fi), (uint64_t)mode, (uint64_t)off, (uint64_t)len }, NULL, 0,
-			 file_on_plain);
+			 request_on_plain);
 }
 
 static void on_sought(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
 {
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 
 	if (value < 0)
-		file_fail(r, value);
+		request_fail(r, value);
 	else
 		fuse_reply_lseek(r->req, value);
-	file_end(r);
+	request_end(r);
 }
 
 void io_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
 {
-	struct file_request *r = file_request(req, ino, NULL);
+	struct request *r = request_new(req, ino, NULL);
 
 	if (r)
 		file_ask(r, FILE_seek, (uint64_t[6]){ handle_of(fi), (uint64_t)off, (uint64_t)whence }, NULL, 0, on_sought);
@@ -296,17 +272,17 @@ void io_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 void io_copy(fuse_req_t req, fuse_ino_t in, off_t from, struct fuse_file_info *fi, fuse_ino_t out, off_t to,
 	     struct fuse_file_info *fo, size_t len, int flags UNUSED)
 {
-	struct file_request *r;
+	struct request *r;
 
 	if (pulled_find(of(req), in) || pulled_find(of(req), out)) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
-	r = file_request(req, in, NULL);
+	r = request_new(req, in, NULL);
 	if (!r)
 		return;
 	r->size = len;
-	file_ask(r, FILE_copy, (uint64_t[6]){ handle_of(fi), (uint64_t)from, handle_of(fo), (uint64_t)to, len }, NULL, 0, on_written);
+	file_ask(r, FILE_copy, (uint64_t[6]){ handle_of(fi), (uint64_t)from, handle_of(fo), (uint64_t)to, len }, NULL, 0, request_on_written);
 }
 
 /* FS_IOC_* are nobody's here but one of our own: what a descriptor is at the origin */
@@ -330,7 +306,7 @@ void io_ioctl(fuse_req_t req, fuse_ino_t ino UNUSED, unsigned cmd, void *arg UNU
 /* From the origin's form to the kernel's of this side; what finds no room comes with the next call */
 static void on_names(void *ctx, int64_t value, const void *out, size_t len)
 {
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 	AUTO_FREE char *buf = malloc(r->size);
 	struct bytes b = bytes_of(out, len);
 	size_t used = 0;
@@ -356,15 +332,15 @@ static void on_names(void *ctx, int64_t value, const void *out, size_t len)
 		used += need;
 	}
 	if (value < 0 || !buf)
-		file_fail(r, value < 0 ? value : -ENOMEM);
+		request_fail(r, value < 0 ? value : -ENOMEM);
 	else
 		fuse_reply_buf(r->req, buf, used);
-	file_end(r);
+	request_end(r);
 }
 
 void io_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct file_request *r = file_request(req, ino, NULL);
+	struct request *r = request_new(req, ino, NULL);
 
 	if (!r)
 		return;
@@ -421,24 +397,24 @@ static bool note_lock(struct originfs *o, const struct held_lock *new, bool lock
 
 static void on_locked(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
 {
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 
 	if (value < 0)
-		file_fail(r, value);
+		request_fail(r, value);
 	else if (!note_lock(r->m->o, &r->lock, r->size))
 		fuse_reply_err(r->req, ENOLCK);
 	else
 		fuse_reply_err(r->req, 0);
-	file_end(r);
+	request_end(r);
 }
 
 void io_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock, int sleep)
 {
-	struct file_request *r;
+	struct request *r;
 
 	if (lock->l_type != F_UNLCK && refuse_poisoned(req, ino))
 		return;
-	r = pulled_find(of(req), ino) ? NULL : file_request(req, ino, NULL);
+	r = pulled_find(of(req), ino) ? NULL : request_new(req, ino, NULL);
 	if (!r) {
 		if (pulled_find(of(req), ino))
 			fuse_reply_err(req, EINVAL);
@@ -457,7 +433,7 @@ void io_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 static void on_lock_seen(void *ctx, int64_t value, const void *out, size_t len)
 {
 	struct bytes b = bytes_of(out, len);
-	struct file_request *r = ctx;
+	struct request *r = ctx;
 	struct flock lock = { .l_whence = SEEK_SET };
 
 	lock.l_type = (short)bytes_get_le(&b, 8);
@@ -465,15 +441,15 @@ static void on_lock_seen(void *ctx, int64_t value, const void *out, size_t len)
 	lock.l_len = (off_t)bytes_get_le(&b, 8);
 	lock.l_pid = (pid_t)bytes_get_le(&b, 8);
 	if (value < 0 || b.bad)
-		file_fail(r, value < 0 ? value : -EIO);
+		request_fail(r, value < 0 ? value : -EIO);
 	else
 		fuse_reply_lock(r->req, &lock);
-	file_end(r);
+	request_end(r);
 }
 
 void io_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock)
 {
-	struct file_request *r = pulled_find(of(req), ino) ? NULL : file_request(req, ino, NULL);
+	struct request *r = pulled_find(of(req), ino) ? NULL : request_new(req, ino, NULL);
 
 	if (r)
 		file_ask(r, FILE_getlk,
@@ -486,10 +462,10 @@ void io_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct 
 
 void io_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
 {
-	struct file_request *r = pulled_find(of(req), ino) ? NULL : file_request(req, ino, NULL);
+	struct request *r = pulled_find(of(req), ino) ? NULL : request_new(req, ino, NULL);
 
 	if (r)
-		file_ask(r, FILE_flock, (uint64_t[6]){ handle_of(fi), (uint64_t)op }, NULL, 0, file_on_plain);
+		file_ask(r, FILE_flock, (uint64_t[6]){ handle_of(fi), (uint64_t)op }, NULL, 0, request_on_plain);
 	else if (pulled_find(of(req), ino))
 		fuse_reply_err(req, EINVAL);
 }

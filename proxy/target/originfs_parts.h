@@ -3,6 +3,7 @@
  * originfs_parts.h - What the parts of the origin's file system share
  *
  *	originfs.c		mounts, and the keeper's side
+ *	originfs_request.c	requests that wait for an answer from home
  *	originfs_pulled.c	terminals, devices, FIFOs: one node an open file
  *	originfs_files.c	files and directories: names and what is in them
  *	originfs_io.c		open files: bytes and locks
@@ -123,9 +124,38 @@ void originfs_put_in_order(fuse_req_t req, pid_t tid);
 bool originfs_is_opener(fuse_req_t req);
 struct known *known_find(struct originfs *o, uint64_t id);
 
+/* The number that the origin knows a node by */
+static inline uint64_t node_at_home(const struct mount *m, fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID ? m->root : ino;
+}
+
+/* ---- originfs_request.c ----------------------------------------------------------------------------- */
+
+/* A request that waits for its answer from home */
+struct request {
+	struct mount *m;
+	fuse_req_t req;
+	uint64_t ask, node;		/* @node: as the origin knows it */
+	pid_t tid;
+	struct fuse_file_info fi;
+	size_t size;			/* bytes that may come, or that were written */
+	struct node *pulled;		/* the one that it is about, which stays until then; NULL */
+	bool interrupted, made;
+	struct held_lock lock;
+};
+
+/* NULL: out of memory, and the caller has its answer */
+struct request *request_new(fuse_req_t req, fuse_ino_t node, const struct fuse_file_info *fi);
+void request_waits(struct request *r, uint64_t ask);
+void request_end(struct request *r);
+void request_fail(struct request *r, int64_t value);	/* a negative errno, or a call that a signal interrupted */
+ask_done request_on_plain, request_on_bytes, request_on_written;	/* no bytes; at most @size; so many of @size */
+
 /* ---- originfs_pulled.c ------------------------------------------------------------------------------- */
 
 extern const struct fuse_lowlevel_ops pulled_ops;	/* of /dev/pts */
+void pulled_let_go(struct originfs *o, struct node *n);	/* a request about it has ended */
 struct node *pulled_find(struct originfs *o, fuse_ino_t id);
 void pulled_free_all(struct originfs *o);
 /* A fresh node for a name of the origin's that only a deputy can open.  @st: as it is there; @home: one lookup of it */
@@ -149,37 +179,14 @@ void cache_free(struct originfs *o);
 
 /* ---- originfs_files.c, originfs_io.c ------------------------------------------------------------------ */
 
-/* A request that waits for its answer from the file server */
-struct file_request {
-	struct mount *m;
-	fuse_req_t req;
-	uint64_t ask, node;
-	pid_t tid;
-	struct fuse_file_info fi;
-	size_t size;
-	bool interrupted, made;
-	struct held_lock lock;
-};
-
-/* The number that the origin knows a node by */
-static inline uint64_t node_at_home(const struct mount *m, fuse_ino_t ino)
-{
-	return ino == FUSE_ROOT_ID ? m->root : ino;
-}
-
-/* A request with its caller's ids and number; NULL: out of memory, and the caller has its answer */
-struct file_request *file_request(fuse_req_t req, fuse_ino_t node, const struct fuse_file_info *fi);
-/* @done gets the struct file_request, and ends it by file_end() */
-void file_ask(struct file_request *r, enum file_op op, const uint64_t args[6], const void *in, size_t len, ask_done *done);
-void file_end(struct file_request *r);
-void file_fail(struct file_request *r, int64_t value);	/* the negative errno, or a call that a signal interrupted */
+/* @done gets the struct request, and ends it */
+void file_ask(struct request *r, enum file_op op, const uint64_t args[6], const void *in, size_t len, ask_done *done);
 void file_forget(struct originfs *o, uint64_t node, uint64_t lookups);	/* at home */
 /* What is known without an answer */
 void file_tell(struct originfs *o, enum file_op op, const uint64_t args[6], const void *in, size_t len);
-void file_on_plain(void *ctx, int64_t value, const void *out, size_t len);	/* done: value or errno, no bytes */
 /* The first two words of an entry; -EBADMSG */
 int file_get_entry(const void *out, size_t len, uint64_t *node, struct stat *st, char *path, size_t size) MUST_CHECK;
-void file_reply_entry(struct file_request *r, const void *out, size_t len, bool created);
+void file_reply_entry(struct request *r, const void *out, size_t len, bool created);
 int files_bind(struct originfs *o) MUST_CHECK;
 bool files_is_streamed(mode_t mode);	/* neither file, directory, link nor socket */
 /* The ids that the program sees.  In a user namespace with one the kernel refuses to write to others' files, whatever we say */

@@ -22,17 +22,6 @@
 
 #define MOST_WRITE 61440	/* bytes in one CALL */
 
-/* A request that waits for its answer from home */
-struct request {
-	struct originfs *o;
-	fuse_req_t req;
-	struct node *node;
-	struct fuse_file_info fi;
-	uint64_t ask;
-	pid_t tid;
-	bool interrupted;
-};
-
 /* ---- nodes -------------------------------------------------------------------------------------- */
 
 struct node *pulled_find(struct originfs *o, fuse_ino_t id)
@@ -115,82 +104,37 @@ static bool is_name(const char *name)
 	       (*name && strlen(name) < 10 && strspn(name, "0123456789") == strlen(name));
 }
 
-static void on_interrupt(fuse_req_t req UNUSED, void *data)
+void pulled_let_go(struct originfs *o, struct node *n)
 {
-	struct request *r = data;
-
-	if (r->interrupted)
-		return;
-	r->interrupted = true;
-	ask_cancel(r->o->asks, r->ask);
+	n->lookups--;
+	drop_if_unused(o, n);
 }
 
 /* ---- asked at home ------------------------------------------------------------------------------------- */
 
-static void start(fuse_req_t req, struct node *n, const struct fuse_file_info *fi, enum call_id row,
+/* @size: what may come, or is taken along */
+static void start(fuse_req_t req, struct node *n, const struct fuse_file_info *fi, size_t size, enum call_id row,
 		  const uint64_t args[6], const void *in, size_t len, ask_done *done)
 {
-	struct request *r = calloc(1, sizeof(*r));
-	uint64_t blocked = 0;
+	struct request *r = request_new(req, n->id, fi);
+	uint64_t blocked = 0, ask = 0;
 	pid_t tgid = 0;
-	int rc = ENOMEM;
+	bool known;
 
-	if (r) {
-		*r = (struct request){ .o = of(req), .req = req, .node = n, .tid = fuse_req_ctx(req)->pid };
-		if (fi)
-			r->fi = *fi;
-		rc = supervisor_caller(r->tid, &tgid, &blocked) ? EIO : 0;
-	}
-	if (!rc) {
-		n->lookups++;		/* it stays until the answer has come */
-		r->ask = ask_home(r->o->asks, tgid, row, blocked, args, in, len, done, r);
-		rc = r->ask ? 0 : EAGAIN;
-		n->lookups -= !r->ask;
-	}
-	if (rc) {
+	if (!r)
+		return;
+	r->size = size;
+	known = !supervisor_caller(r->tid, &tgid, &blocked);
+	if (known)
+		ask = ask_home(r->m->o->asks, tgid, row, blocked, args, in, len, done, r);
+	if (!ask) {
 		free(r);
-		fuse_reply_err(req, rc);
+		fuse_reply_err(req, known ? EAGAIN : EIO);
 		return;
 	}
-	fuse_req_interrupt_func(req, on_interrupt, r);
-}
-
-static void end(struct request *r)
-{
-	r->node->lookups--;
-	drop_if_unused(r->o, r->node);
-	free(r);
-}
-
-static void fail(struct request *r, int64_t value)
-{
-	fuse_req_interrupt_func(r->req, NULL, NULL);
-	if (value == -ERESTARTSYS && !r->o->leaving)
-		originfs_put_in_order(r->req, r->tid);
-	else
-		fuse_reply_err(r->req, value == -ERESTARTSYS ? EINTR : (int)-value);
-}
-
-static void on_read(void *ctx, int64_t value, const void *out, size_t len)
-{
-	struct request *r = ctx;
-
-	if (value < 0)
-		fail(r, value);
-	else
-		fuse_reply_buf(r->req, out, len);
-	end(r);
-}
-
-static void on_written(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
-{
-	struct request *r = ctx;
-
-	if (value < 0)
-		fail(r, value);
-	else
-		fuse_reply_write(r->req, (size_t)value);
-	end(r);
+	n->lookups++;
+	r->pulled = n;
+	request_waits(r, ask);
 }
 
 static void on_polled(void *ctx, int64_t value, const void *out UNUSED, size_t len UNUSED)
@@ -198,7 +142,7 @@ static void on_polled(void *ctx, int64_t value, const void *out UNUSED, size_t l
 	struct request *r = ctx;
 
 	fuse_reply_poll(r->req, value < 0 ? 0 : (unsigned)value);
-	end(r);
+	request_end(r);
 }
 
 static void reply_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
@@ -217,10 +161,10 @@ static void on_opened(void *ctx, int64_t value, const void *out UNUSED, size_t l
 	struct request *r = ctx;
 
 	if (value < 0)
-		fail(r, value);
+		request_fail(r, value);
 	else
-		reply_open(r->req, r->node, &r->fi);
-	end(r);
+		reply_open(r->req, r->pulled, &r->fi);
+	request_end(r);
 }
 
 /* ---- the requests ---------------------------------------------------------------------------------------- */
@@ -355,7 +299,7 @@ void pulled_open(fuse_req_t req, struct node *n, struct fuse_file_info *fi)
 	if (n->bound)
 		reply_open(req, n, fi);
 	else
-		start(req, n, fi, CALL_ID_open, args, n->path, strlen(n->path) + 1, on_opened);
+		start(req, n, fi, 0, CALL_ID_open, args, n->path, strlen(n->path) + 1, on_opened);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -374,7 +318,7 @@ void pulled_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off UNUSED, 
 	uint64_t args[6] = { ino, size, (uint64_t)fi->flags & O_NONBLOCK };
 
 	if (n)
-		start(req, n, NULL, CALL_ID_read, args, NULL, 0, on_read);
+		start(req, n, NULL, size, CALL_ID_read, args, NULL, 0, request_on_bytes);
 	else
 		fuse_reply_err(req, EIO);
 }
@@ -386,7 +330,7 @@ void pulled_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, of
 	uint64_t args[6] = { ino, size, (uint64_t)fi->flags & O_NONBLOCK };
 
 	if (n)
-		start(req, n, NULL, CALL_ID_write, args, p, MIN(size, MOST_WRITE), on_written);
+		start(req, n, NULL, size, CALL_ID_write, args, p, MIN(size, MOST_WRITE), request_on_written);
 	else
 		fuse_reply_err(req, EIO);
 }
@@ -420,7 +364,7 @@ void pulled_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, stru
 			m.pid = (uint32_t)tgid;
 		originfs_tell_home(o, WIRE_WATCH, buf, wire_put_watch(buf, sizeof(buf), &m));
 	}
-	start(req, n, NULL, CALL_ID_poll, args, NULL, 0, on_polled);
+	start(req, n, NULL, 0, CALL_ID_poll, args, NULL, 0, on_polled);
 }
 
 void pulled_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi UNUSED)

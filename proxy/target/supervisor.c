@@ -218,13 +218,25 @@ static bool stat_fd(pid_t tid, int fd, struct statx *st)
 	return !statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, st);
 }
 
+static bool is_pulled(const struct originfs *fs, pid_t tid, int fd)
+{
+	struct statx st;
+
+	return fs && stat_fd(tid, fd, &st) &&
+	       originfs_is(fs, makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino) == ORIGINFS_PULLED;
+}
+
+/* What relative names begin at.  Return: its length, or a negative errno */
+static int base_of(pid_t tid, int dirfd, char *path, size_t size)
+{
+	return dirfd == AT_FDCWD ? procfs_link(tid, path, size, "cwd") : procfs_link(tid, path, size, "fd/%d", dirfd);
+}
+
 static bool env_twin(const struct call_env *env, int fd)
 {
 	const struct place *p = env->ctx;
-	struct statx st;
 
-	return stat_fd(p->w->tid, fd, &st) &&
-	       originfs_is(p->s->fs, makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino) == ORIGINFS_PULLED;
+	return is_pulled(p->s->fs, p->w->tid, fd);
 }
 
 /* As far as the text goes: where links lead to is found out by who walks it */
@@ -237,10 +249,7 @@ static bool env_name(const struct call_env *env, int dirfd, uint64_t addr)
 	if (!p->s->fs || read_path(p->s, p->w, addr, path, sizeof(path)) || !path[0])
 		return false;
 	if (path[0] != '/') {
-		int n = dirfd == AT_FDCWD ? procfs_link(p->w->tid, whole, 4096, "cwd")
-					  : procfs_link(p->w->tid, whole, 4096, "fd/%d", dirfd);
-
-		if (n <= 0 || whole[0] != '/')
+		if (base_of(p->w->tid, dirfd, whole, sizeof(whole) / 2) <= 0 || whole[0] != '/')
 			return false;
 		len = strlen(whole);
 		whole[len++] = '/';
@@ -757,10 +766,8 @@ struct quick {
 static bool quick_twin(const struct call_env *env, int fd)
 {
 	const struct quick *q = env->ctx;
-	struct statx st;
 
-	return stat_fd(q->tid, fd, &st) &&
-	       originfs_is(q->fs, makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino) == ORIGINFS_PULLED;
+	return is_pulled(q->fs, q->tid, fd);
 }
 
 /* The beginning of a name is enough: a directory of the origin's has a shorter one.  true: perhaps */
@@ -777,12 +784,8 @@ static bool quick_name(const struct call_env *env, int dirfd, uint64_t addr)
 	name[n] = 0;
 	if (!name[0])
 		return false;
-	if (name[0] != '/') {
-		n = dirfd == AT_FDCWD ? procfs_link(q->tid, name, sizeof(name), "cwd")
-				      : procfs_link(q->tid, name, sizeof(name), "fd/%d", dirfd);
-		if (n <= 0)
-			return true;
-	}
+	if (name[0] != '/' && base_of(q->tid, dirfd, name, sizeof(name)) <= 0)
+		return true;
 	return originfs_near(q->fs, name);
 }
 

@@ -118,11 +118,10 @@ static struct known *fake_known(struct originfs *o UNUSED, uint64_t id UNUSED)
 	return NULL;
 }
 
+#include "proxy/target/originfs_request.c"
 #include "proxy/target/originfs_cache.c"
 #define find pulled_find_
-#define on_interrupt pulled_on_interrupt
 #define on_opened pulled_on_opened
-#define on_written pulled_on_written
 #define op_lookup pulled_op_lookup
 #define op_forget pulled_op_forget
 #define op_getattr pulled_op_getattr
@@ -131,9 +130,7 @@ static struct known *fake_known(struct originfs *o UNUSED, uint64_t id UNUSED)
 #define reply_entry pulled_reply_entry_
 #define place pulled_place
 #include "proxy/target/originfs_pulled.c"
-#undef on_interrupt
 #undef on_opened
-#undef on_written
 #undef op_lookup
 #undef op_forget
 #undef op_getattr

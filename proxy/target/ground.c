@@ -121,7 +121,12 @@ int ground_unshare(const struct ground *g, struct err *e)
 
 /* ---- mounts ------------------------------------------------------------------------------------------- */
 
-static const char *const local_devices[] = { "null", "zero", "full", "random", "urandom" };
+static const char *const local_devices[] = {
+#define DEV_NODE(name) "/dev/" #name,
+#define DEV_LINK(name, to)
+#define DEV_STREAM(name, to)
+#include "proxy/target/dev.def"
+};
 
 /* A mount's device number is its own, whatever is in it: its directory tells without being asked */
 static uint64_t device_of(const char *dir)
@@ -170,12 +175,8 @@ static struct kept keep_devices(void)
 {
 	struct kept k = { .dev = -1, .pts = -1 };
 
-	for (size_t i = 0; i < ARRAY_SIZE(local_devices); i++) {
-		char path[64];
-
-		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
-		k.fds[i] = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(local_devices); i++)
+		k.fds[i] = (int)syscall(SYS_open_tree, AT_FDCWD, local_devices[i], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	return k;
 }
 
@@ -193,13 +194,9 @@ static int place_devices(struct kept *k, struct err *e)
 
 	if (!rc)
 		rc = place(&k->pts, ORIGINFS_PTS, e);
-
 	for (size_t i = 0; i < ARRAY_SIZE(local_devices); i++) {
-		char path[64];
-		int its;
+		int its = place(&k->fds[i], local_devices[i], rc ? NULL : e);
 
-		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
-		its = place(&k->fds[i], path, e);
 		rc = rc ? rc : its;
 	}
 	return rc;
@@ -273,8 +270,10 @@ static int mount_detached(struct ground *g, const char *at, int *tree, struct er
 static int furnish_dev(struct kept *k, struct err *e)
 {
 	static const char *const links[][2] = {
-		{ "/proc/self/fd", "/dev/fd" },	 { "/proc/self/fd/0", "/dev/stdin" }, { "/proc/self/fd/1", "/dev/stdout" },
-		{ "/proc/self/fd/2", "/dev/stderr" }, { "pts/tty", "/dev/tty" },	   { "pts/ptmx", "/dev/ptmx" },
+#define DEV_NODE(name)
+#define DEV_LINK(name, to) { to, "/dev/" #name },
+#define DEV_STREAM DEV_LINK
+#include "proxy/target/dev.def"
 	};
 	int fd = open(STUB_MARKER, O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
 
@@ -285,10 +284,7 @@ static int furnish_dev(struct kept *k, struct err *e)
 		if (symlink(links[i][0], links[i][1]))
 			return err_set(e, -errno, "make %s", links[i][1]);
 	for (size_t i = 0; i < ARRAY_SIZE(local_devices); i++) {
-		char path[64];
-
-		snprintf(path, sizeof(path), "/dev/%s", local_devices[i]);
-		fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
+		fd = open(local_devices[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
 		if (fd >= 0)
 			close(fd);
 	}

@@ -144,18 +144,11 @@ static const struct own_name {
 	mode_t type;
 	bool streams;		/* it leads to terminals, which only look like files here: what it is the origin says */
 } own_names[] = {
-	{ "null", NULL, S_IFREG, false },
-	{ "zero", NULL, S_IFREG, false },
-	{ "full", NULL, S_IFREG, false },
-	{ "random", NULL, S_IFREG, false },
-	{ "urandom", NULL, S_IFREG, false },
-	{ "fd", "/proc/self/fd", S_IFLNK, false },
-	{ "stdin", "/proc/self/fd/0", S_IFLNK, false },
-	{ "stdout", "/proc/self/fd/1", S_IFLNK, false },
-	{ "stderr", "/proc/self/fd/2", S_IFLNK, false },
-	{ "pts", NULL, S_IFDIR, true },
-	{ "tty", "pts/tty", S_IFLNK, true },
-	{ "ptmx", "pts/ptmx", S_IFLNK, true },
+#define DEV_NODE(name) { #name, NULL, S_IFREG, false },
+#define DEV_LINK(name, to) { #name, to, S_IFLNK, false },
+#define DEV_STREAM(name, to) { #name, to, S_IFLNK, true },
+#include "proxy/target/dev.def"
+	{ &ORIGINFS_PTS[sizeof("/dev/") - 1], NULL, S_IFDIR, true },
 	{ &STUB_MARKER[sizeof("/dev/") - 1], NULL, S_IFREG, false },
 };
 
